@@ -170,6 +170,7 @@ class SiteCheck:
     version: str
     instance_id: str
     simulated: bool
+    address_network: str = ""  # the loopback network of a simulator's guests; endpoints come from its .1-.15
 
 
 # --- what shall be there -------------------------------------------------------------------------------------------

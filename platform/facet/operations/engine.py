@@ -1,0 +1,177 @@
+"""One pass: lease what is due, let its room reconcile it, say when to come again.
+
+`reconcile(turn) -> Done | Again | Waiting`: look at the world, take one repeatable act, return. A Turn is the right to
+act on one object: `renew()` before each act on the outside, `transaction()` for what is written about it. Both raise
+LostTurn once another worker may have it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from . import bell, circuits, wakeups
+
+log = structlog.get_logger(__name__)
+
+LONGEST_BACK_OFF_S = 180.0
+SOON_S = 20.0
+SAFETY_LOOK_S = 600.0  # whoever waits for another's wake-up is looked at all the same
+
+
+class LostTurn(Exception):
+    """The lease ran out and someone else may be at work: stop, write nothing."""
+
+
+class ComeAgain(Exception):
+    """Base of what the outside says when a pass should be tried later. `open_circuit`: the whole site is down."""
+
+    open_circuit = False
+
+
+class SiteDown(ComeAgain):
+    open_circuit = True
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Observed as asked: no further look is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look again after this many seconds."""
+
+    after_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Somebody else will wake it (a task's end, a user); `on` says who, for the logs."""
+
+    on: str
+    at_most_s: float = SAFETY_LOOK_S
+
+
+Outcome = Done | Again | Waiting
+
+
+@dataclass(slots=True)
+class Turn:
+    """The right to act on one object, and the database context in which to write about it."""
+
+    lease: wakeups.Lease
+    context: Callable[[UUID | None], AbstractContextManager[None]] = field(repr=False)
+
+    @property
+    def key(self) -> UUID:
+        return self.lease.key
+
+    @property
+    def tenant_id(self) -> UUID | None:
+        return self.lease.tenant_id
+
+    def renew(self) -> None:
+        """Before each act on the outside. Raises LostTurn."""
+        if not wakeups.renew(self.lease):
+            raise LostTurn(f"{self.lease.kind} {self.lease.key}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A short transaction in this object's context, fenced by the turn as its last statement. Raises LostTurn."""
+        with self.context(self.lease.tenant_id):
+            yield
+            if not wakeups.still_ours(self.lease):
+                raise LostTurn(f"{self.lease.kind} {self.lease.key}")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A short transaction that only reads."""
+        with self.context(self.lease.tenant_id):
+            yield
+
+
+class Wiring(Protocol):
+    """What facet/registry.py gives the engine."""
+
+    RECONCILERS: Mapping[str, Callable[[Turn], Outcome]]
+
+    @staticmethod
+    def context(tenant_id: UUID | None) -> AbstractContextManager[None]: ...
+
+
+def wiring() -> Wiring:
+    return cast(Wiring, importlib.import_module(settings.FACET_REGISTRY))
+
+
+def take_next() -> bool:
+    """Take and run one pass; False when nothing was due."""
+    lease = wakeups.take()
+    if lease is None:
+        return False
+    run(lease)
+    return True
+
+
+def run(lease: wakeups.Lease) -> Outcome | None:
+    """One pass over a leased object. None: it failed and has been put to sleep, or the turn was lost."""
+    found = wiring()
+    logged = {"kind": lease.kind, "key": str(lease.key), "site": str(lease.site_id), "tenant": str(lease.tenant_id)}
+    with structlog.contextvars.bound_contextvars(**logged):
+        try:
+            outcome = found.RECONCILERS[lease.kind](Turn(lease, found.context))
+        except LostTurn:
+            log.warning("lost its turn; another worker has it")
+            return None
+        except ComeAgain as error:
+            _failed(lease, error, expected=True)
+            return None
+        except DatabaseError as error:
+            _failed(lease, error, expected=False)
+            return None
+        except Exception as error:  # a fault of ours must not stop the queue: told, counted, tried again more slowly
+            _failed(lease, error, expected=False)
+            return None
+        if lease.site_id is not None:
+            circuits.close(lease.site_id)
+        _settle(lease, outcome)
+        return outcome
+
+
+def _settle(lease: wakeups.Lease, outcome: Outcome) -> None:
+    match outcome:
+        case Done():
+            wakeups.finish(lease)
+        case Again(after_s):
+            wakeups.sleep(lease, after_s)
+            if after_s <= SOON_S:  # the sweep alone would round it up to its own pace
+                bell.ring(after_s)
+        case Waiting(_, at_most_s):
+            wakeups.sleep(lease, at_most_s)
+
+
+def _failed(lease: wakeups.Lease, error: Exception, *, expected: bool) -> None:
+    if connection.in_atomic_block:
+        raise RuntimeError("a pass must not run inside a transaction") from error
+    if not expected:
+        log.exception("a pass failed", error=str(error))
+        connection.close_if_unusable_or_obsolete()
+    if getattr(error, "open_circuit", False) and lease.site_id is not None:
+        circuits.trip(lease.site_id, str(error))
+    wakeups.sleep(lease, back_off_s(lease.attempts), error=f"{type(error).__name__}: {error}", failed=True)
+
+
+def back_off_s(attempts: int) -> float:
+    """Seconds before the next try: doubling from one, with full jitter above half, capped at minutes."""
+    ceiling = min(LONGEST_BACK_OFF_S, 2.0 ** min(attempts, 10))
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311  jitter, not a secret

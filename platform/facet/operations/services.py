@@ -1,0 +1,154 @@
+"""Operations: started in the request's transaction, told by the passes, ended once. Every move is a compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from facet.rest.access import Actor
+from facet.rest.problems import Conflict
+
+from . import events
+from .models import OPEN_PHASES, Operation, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an operation is about."""
+
+    kind: str
+    id: UUID
+    name: str
+    tenant_id: UUID | None = None
+    project_id: UUID | None = None
+    site_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of an operation as people follow it. `phase`: waiting | running | done | failed."""
+
+    name: str
+    title: str
+    phase: str = "waiting"
+    done: int = 0
+    total: int = 1
+
+
+def start(verb: str, *, target: Target, by: Actor, generation: int = 1, undo: dict[str, Any] | None = None) -> Operation:
+    """A new operation and its event. A newer one on the same target cancels those that are still open."""
+    operation = Operation(
+        verb=verb,
+        tenant_id=target.tenant_id,
+        project_id=target.project_id,
+        site_id=target.site_id,
+        target_kind=target.kind,
+        target_id=target.id,
+        target_name=target.name,
+        generation=generation,
+        undo=undo,
+        actor={"kind": by.kind, "id": str(by.id) if by.id else None, "name": by.name},
+    )
+    open_ones(target.kind, target.id).update(
+        phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id
+    )
+    operation.save(force_insert=True)
+    events.record(
+        verb,
+        by=by,
+        kind=target.kind,
+        id=target.id,
+        name=target.name,
+        tenant_id=target.tenant_id,
+        project_id=target.project_id,
+        message="asked for",
+    )
+    return operation
+
+
+def open_ones(kind: str, id: UUID) -> Any:
+    return Operation.objects.filter(target_kind=kind, target_id=id, phase__in=OPEN_PHASES)
+
+
+def report(kind: str, id: UUID, steps: Sequence[Step]) -> None:
+    """Tell how far the open operation on this object is. Writes only what has changed."""
+    operation = open_ones(kind, id).order_by("-created_at").first()
+    if operation is None:
+        return
+    told = _with_times(operation.steps, steps)
+    if told == operation.steps and operation.phase == Phase.RUNNING:
+        return
+    Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
+        steps=told, phase=Phase.RUNNING, started_at=operation.started_at or timezone.now()
+    )
+
+
+def _with_times(before: list[dict[str, Any]], steps: Sequence[Step]) -> list[dict[str, Any]]:
+    known = {step["name"]: step for step in before}
+    now = timezone.now().isoformat()
+    told = []
+    for step in steps:
+        was: Mapping[str, Any] = known.get(step.name, {})
+        started = was.get("started_at") or (None if step.phase == "waiting" else now)
+        ended = (was.get("ended_at") or now) if step.phase in ("done", "failed") else None
+        told.append(asdict(step) | {"started_at": started, "ended_at": ended})
+    return told
+
+
+def succeed(kind: str, id: UUID, *, generation: int) -> None:
+    """End the open operations on this object whose generation has become real."""
+    ended = list(open_ones(kind, id).filter(generation__lte=generation))
+    for operation in ended:
+        _end(operation, Phase.SUCCEEDED, steps=[_closed(step) for step in operation.steps])
+
+
+def fail(kind: str, id: UUID, *, code: str, detail: str, **more: Any) -> None:
+    """End the open operations on this object with the first cause."""
+    for operation in open_ones(kind, id):
+        steps = [step | {"phase": "failed"} if step["phase"] == "running" else step for step in operation.steps]
+        _end(operation, Phase.FAILED, steps=steps, problem={"code": code, "detail": detail, **more})
+
+
+def _closed(step: dict[str, Any]) -> dict[str, Any]:
+    ended = step.get("ended_at") or timezone.now().isoformat()
+    return step | {"phase": "done", "done": step["total"], "ended_at": ended}
+
+
+def _end(operation: Operation, phase: Phase, **changes: Any) -> None:
+    won = Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
+        phase=phase, ended_at=timezone.now(), **changes
+    )
+    if won:
+        problem = changes.get("problem") or {}
+        events.record(
+            f"{operation.verb}.{phase.value}",
+            by=Actor(kind="system", id=None, name="facet"),
+            kind=operation.target_kind,
+            id=operation.target_id,
+            name=operation.target_name,
+            tenant_id=operation.tenant_id,
+            project_id=operation.project_id,
+            message=problem.get("detail", ""),
+        )
+
+
+Canceller = Callable[[Operation, Actor], None]
+
+
+def cancel(operation: Operation, *, by: Actor, cancellers: Mapping[str, Canceller]) -> None:
+    """Take back what an open operation asked for. Raises Conflict when it has ended or cannot be taken back."""
+    if operation.phase not in OPEN_PHASES:
+        raise Conflict(f"It has already ended: {operation.phase}.", code="already_ended")
+    if operation.verb.endswith(".delete"):
+        raise Conflict("A delete cannot be cancelled.", code="use_restore")
+    undo = cancellers.get(operation.verb)
+    if undo is None:
+        raise Conflict(f"A {operation.verb} cannot be cancelled.", code="not_cancellable")
+    undo(operation, by)
+    Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
+        phase=Phase.CANCELLED, ended_at=timezone.now()
+    )

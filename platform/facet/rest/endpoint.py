@@ -1,0 +1,141 @@
+"""The base of every view: who may, in which database context, once per key, with which ETag.
+
+A view names its verbs (`verbs = {"list": "cluster.read", ...}`), its parent if its route is nested, and does its work in
+`services`. The order of a request: rights on the scoped object (404, then 403) -> replay of an Idempotency-Key -> work.
+Views that place are `placing`: they run outside a transaction and open short contexts of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import models
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from . import idempotency
+from .access import Access
+from .problems import Forbidden, NotFound, PreconditionFailed
+
+
+class Endpoint(GenericViewSet):
+    """One resource. Subclasses give verbs, queryset and serializer_class."""
+
+    verbs: ClassVar[dict[str, str]] = {}
+    parent_model: ClassVar[type[models.Model] | None] = None
+    parent_pk: ClassVar[str] = "parent_pk"
+    placing: ClassVar[bool] = False
+    public: ClassVar[frozenset[str]] = frozenset()  # actions open to anyone
+    secret_answers: ClassVar[frozenset[str]] = frozenset()  # actions whose answer holds a secret
+    filter_fields: ClassVar[tuple[str, ...]] = ("name",)
+    lookup_field = "pk"
+
+    parent: Any = None
+
+    @property
+    def access(self) -> Access:
+        access: Access = self.request.access
+        return access
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        context = nullcontext() if self.placing or not request.access.authenticated else request.access.context()
+        with context:
+            return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action is None or self.action in self.public:
+            return
+        if not self.access.authenticated:
+            raise exceptions.NotAuthenticated("Log in, or send a token that is alive: Authorization: Bearer <token>.")
+        with self.access.context() if self.placing else nullcontext():
+            self.authorize()
+
+    # --- rights ----------------------------------------------------------------------------------------------------
+
+    def authorize(self) -> None:
+        """404 for what the caller may not see, 403 for what it may see and not do."""
+        verb = self.verbs[self.action]
+        target = None
+        if self.parent_model is not None:
+            target = self.parent = self._visible(self.parent_model._default_manager.all(), self.kwargs[self.parent_pk])
+        if self.lookup_field in self.kwargs:
+            target = self._visible(self.get_queryset(), self.kwargs[self.lookup_field])
+            self.found = target
+        tenant_id, project_id = self.owner_ids(target)
+        if not self.access.may(verb, tenant_id=tenant_id, project_id=project_id):
+            raise Forbidden(f"Your roles do not include {verb} here.")
+
+    def _visible(self, queryset: Any, pk: UUID) -> Any:
+        found = self.access.scope(queryset).filter(pk=pk).first()
+        if found is None:
+            raise NotFound("There is no such object, or it is not yours.")
+        return found
+
+    @staticmethod
+    def owner_ids(target: Any) -> tuple[UUID | None, UUID | None]:
+        """(tenant_id, project_id) by which rights on `target` are judged; a tenant or project is its own owner."""
+        return getattr(target, "owner_tenant_id", None), getattr(target, "owner_project_id", None)
+
+    def get_object(self) -> Any:
+        return self.found
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        queryset = self.access.scope(queryset)
+        for field in self.filter_fields:
+            value = self.request.query_params.get(field)
+            if value is not None:
+                queryset = queryset.filter(**{field: value.replace("\x00", "")})
+        return queryset
+
+    # --- answers ---------------------------------------------------------------------------------------------------
+
+    def valid(self, **options: Any) -> dict[str, Any]:
+        """The request's body, checked by this action's serializer."""
+        serializer = self.get_serializer(data=self.request.data, **options)
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
+
+    def once(self, work: Callable[[], idempotency.Answer]) -> Response:
+        """Do `work` once for this request's Idempotency-Key. In a placing view, call it inside `access.context()`."""
+        status, body = idempotency.once(
+            principal_id=self.access.actor.id,  # type: ignore[arg-type]  # an authenticated actor has one
+            method=self.request.method or "",
+            path=self.request.path,
+            key=self.request.headers.get("Idempotency-Key"),
+            body=self.request.data,
+            work=work,
+            secret=self.action in self.secret_answers,
+        )
+        return Response(body, status=status)
+
+    def page(self, queryset: Any, **options: Any) -> Response:
+        rows = self.paginate_queryset(queryset)
+        return self.get_paginated_response(self.get_serializer(rows, many=True, **options).data)
+
+    def list(self, request: Any, **kwargs: Any) -> Response:
+        return self.page(self.filter_queryset(self.get_queryset()))
+
+    def retrieve(self, request: Any, **kwargs: Any) -> Response:
+        return self.shown(self.get_object())
+
+    def shown(self, found: Any, status: int = 200) -> Response:
+        response = Response(self.get_serializer(found).data, status=status)
+        if hasattr(found, "generation"):
+            response["ETag"] = etag(found)
+        return response
+
+    def check_if_match(self, found: Any, show: Callable[[Any], Any]) -> None:
+        """412 with the current object when the caller's If-Match is not about this generation."""
+        wanted = self.request.headers.get("If-Match")
+        if wanted is not None and wanted != "*" and wanted != etag(found):
+            raise PreconditionFailed("Someone changed it since you looked.", current=show(found))
+
+
+def etag(found: Any) -> str:
+    return f'"{found.generation}"'

@@ -1,0 +1,74 @@
+"""VMs of a project, and the folder that a project has in each zone."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from facet.rest.ids import uuid7
+from facet.rest.owned import Owned
+from infra.models import Image, PhysicalNetwork, Zone
+from tenants.models import Project, Tenant
+
+
+class VmPhase(models.TextChoices):
+    """pending -> cloning -> built -> running; from anywhere -> deleting -> (deleted_at). failed keeps its claims."""
+
+    PENDING = "pending"
+    CLONING = "cloning"
+    BUILT = "built"
+    RUNNING = "running"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+class VM(Owned, models.Model):
+    """A machine of a project. Its id is its key at the site (instanceUuid); where it stands, the allocation says."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT)
+    project = models.ForeignKey(Project, models.PROTECT)
+    zone = models.ForeignKey(Zone, models.PROTECT, related_name="vms")
+    name = models.CharField(max_length=63)
+    image = models.ForeignKey(Image, models.PROTECT)
+    network = models.ForeignKey(PhysicalNetwork, models.PROTECT, null=True)
+    vcpu = models.IntegerField()
+    memory_mib = models.BigIntegerField()
+    disk_gib = models.BigIntegerField()
+    owner_kind = models.CharField(max_length=32, blank=True, default="", help_text="the wakeup's kind that looks after it")
+    owner_id = models.UUIDField(null=True, db_index=True)
+    phase = models.CharField(max_length=16, choices=VmPhase, default=VmPhase.PENDING)
+    reason = models.JSONField(null=True)
+    external_ref = models.CharField(max_length=255, null=True)
+    power = models.CharField(max_length=16, blank=True, default="")
+    address = models.GenericIPAddressField(null=True)
+    booted_at = models.DateTimeField(null=True, help_text="when its boot data went in for the first power-on")
+    wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")
+    seen_at = models.DateTimeField(null=True, help_text="last time the site showed it")
+    generation = models.BigIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    delete_asked_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"],
+                condition=Q(deleted_at=None),
+                name="vm_name_in_project",
+                violation_error_message="A VM of this name exists in the project.",
+            )
+        ]
+
+
+class ProjectFolder(Owned, models.Model):
+    """Where a project's VMs lie in a zone's site. The row's id is the folder's key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT)
+    project = models.ForeignKey(Project, models.PROTECT)
+    zone = models.ForeignKey(Zone, models.PROTECT)
+    ref = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "zone"], name="one_folder_per_project_and_zone")]
