@@ -1,0 +1,110 @@
+"""The rules that a host must meet, each by itself: one function, one name, one sentence, no I/O.
+
+A mask has one entry a host. To add a rule, add a function and its row to FILTERS; counts, reasons and why follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .ask import Apart, Ask
+from .fleet import Fleet
+from .layout import Mask
+from .room import Room
+
+
+def in_zone(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    allowed = np.zeros(len(fleet.zones) + 1, np.bool_)  # the last stands for no zone, index -1
+    allowed[[fleet.layout.zones[zone] for zone in ask.zones if zone in fleet.layout.zones]] = True
+    found: Mask = allowed[fleet.layout.host_zone]
+    return found
+
+
+def is_open(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    return fleet.open
+
+
+def enough_cpu(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    return room.vcpu_for(ask) >= ask.vcpu
+
+
+def enough_memory(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    return room.memory_for(ask) >= ask.memory_mib
+
+
+def usable_datastores(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    """The datastores (one entry each) that would take this ask's disk."""
+    usable = fleet.accessible & (room.disk_gib >= (ask.disk_gib or 0))
+    if ask.storage_class is not None:
+        usable = usable & fleet.layout.of_class(ask.storage_class)
+    return usable
+
+
+def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    if ask.disk_gib is None:
+        return np.ones(len(fleet.hosts), np.bool_)
+    layout = fleet.layout
+    counted = np.concatenate(([0], np.cumsum(usable_datastores(fleet, ask, room)[layout.disk_row_members])))
+    reached = counted[layout.disk_row_ends] > counted[layout.disk_row_starts]
+    found: Mask = reached[layout.disk_row]
+    return found
+
+
+def reaches_a_network(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    if not ask.networks:
+        return np.ones(len(fleet.hosts), np.bool_)
+    reached = np.array([not row.isdisjoint(ask.networks) for row in fleet.layout.network_rows], np.bool_)
+    found: Mask = reached[fleet.layout.network_row]
+    return found
+
+
+def carries_labels(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    found = np.ones(len(fleet.hosts), np.bool_)
+    for label in ask.require:
+        found &= fleet.layout.carries(label)
+    return found
+
+
+def keeps_apart(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    if ask.group is None or ask.group.apart is not Apart.REQUIRED:
+        return np.ones(len(fleet.hosts), np.bool_)
+    found: Mask = room.members(ask.group) == 0
+    return found
+
+
+class Filter(NamedTuple):
+    name: str
+    sentence: str  # what it says of the hosts that it removed
+    mask: Callable[[Fleet, Ask, Room], Mask]
+
+
+FILTERS: Sequence[Filter] = (
+    Filter("zone", "not in an allowed zone", in_zone),
+    Filter("open", "in maintenance, down, cordoned, or in a zone that takes nothing new", is_open),
+    Filter("cpu", "too few vCPUs free", enough_cpu),
+    Filter("memory", "too little memory free", enough_memory),
+    Filter("datastore", "no reachable datastore of this storage class has the space", reaches_a_datastore),
+    Filter("network", "cannot reach the network", reaches_a_network),
+    Filter("labels", "lacks a required label", carries_labels),
+    Filter("anti_affinity", "already has a member of the group that must stay apart", keeps_apart),
+)
+
+
+class Sifted(NamedTuple):
+    """The hosts that every filter left, and how many each left in turn."""
+
+    mask: Mask
+    left: tuple[int, ...]  # one entry a filter
+
+
+def sift(fleet: Fleet, ask: Ask, room: Room) -> Sifted:
+    """Pass all hosts through the filters in order."""
+    mask = np.ones(len(fleet.hosts), np.bool_)
+    left = []
+    for rule in FILTERS:
+        mask = mask & rule.mask(fleet, ask, room)
+        left.append(int(np.count_nonzero(mask)))
+    return Sifted(mask, tuple(left))

@@ -1,0 +1,55 @@
+"""Guarantees as room: a pool's guaranteed amounts, laid on hosts in chunks of its largest shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from .ask import Ask, NoRoom, Policy, Shape
+from .fleet import Fleet, Hold
+from .place import place
+
+
+def place_holds(
+    *, vcpu: int, memory_mib: int, chunk: Shape, zone_id: UUID, fleet: Fleet, policy: Policy, seed: int
+) -> list[Hold] | NoRoom:
+    """Holds for these amounts, one a host, sums exact; or why they do not fit.
+
+    Whole chunks come first, so that as many VMs of that shape find room as the guarantee has chunks. What is left of
+    one resource is held alone, in pieces of at most one chunk's amount. To widen a guarantee, ask for the difference
+    and add it to the holds there are. Raises ValueError for amounts below zero and a chunk without vCPU or memory.
+    """
+    if vcpu < 0 or memory_mib < 0 or chunk.vcpu < 1 or chunk.memory_mib < 1:
+        raise ValueError("a guarantee is no less than zero, and its chunk has vCPU and memory")
+    whole = min(vcpu // chunk.vcpu, memory_mib // chunk.memory_mib)
+    wanted = [("chunks of the guarantee", chunk.vcpu, chunk.memory_mib)] * whole
+    for piece in _pieces(vcpu - whole * chunk.vcpu, chunk.vcpu):
+        wanted.append(("vCPUs of the guarantee", piece, 0))
+    for piece in _pieces(memory_mib - whole * chunk.memory_mib, chunk.memory_mib):
+        wanted.append(("memory of the guarantee", 0, piece))
+    asks = [Ask(UUID(int=at), v, m, None, (zone_id,), role=role) for at, (role, v, m) in enumerate(wanted)]
+    answer = place(asks, fleet, policy=policy, seed=seed)
+    if isinstance(answer, NoRoom):
+        return answer
+    together: dict[UUID, Hold] = {}
+    for ask, placed in zip(asks, answer.placements, strict=True):
+        hold = together.get(placed.host_id, Hold(placed.host_id, 0, 0))
+        together[placed.host_id] = Hold(placed.host_id, hold.vcpu + ask.vcpu, hold.memory_mib + ask.memory_mib)
+    return list(together.values())
+
+
+def _pieces(amount: int, largest: int) -> list[int]:
+    rest = [amount % largest] if amount % largest else []
+    return [largest] * (amount // largest) + rest
+
+
+def largest_shape(flavors: Sequence[Shape], *, vcpu: int, memory_mib: int, zone_id: UUID, fleet: Fleet) -> Shape | None:
+    """The chunk of a pool that declares none: the largest flavor that fits an empty host of the zone and of which the
+    guarantee holds at least one; where it holds none, the smallest that fits a host. None: no flavor fits a host."""
+    limits = [(host.vcpu_limit, host.memory_limit_mib) for host in fleet.hosts if host.zone_id == zone_id]
+    fitting = sorted(
+        (shape for shape in flavors if any(shape.vcpu <= v and shape.memory_mib <= m for v, m in limits)),
+        key=lambda shape: (shape.vcpu, shape.memory_mib, shape.name),
+    )
+    held = [shape for shape in fitting if shape.vcpu <= vcpu and shape.memory_mib <= memory_mib]
+    return held[-1] if held else next(iter(fitting), None)

@@ -1,0 +1,150 @@
+"""What makes one slot better than another. Scores are whole numbers, the lower the better, and never fall with depth.
+
+A slot's key is its scores side by side in one 64-bit number, the weightiest first, then the host's place in the
+shuffle: equal hosts come in an order that the request's seed gives, so that parallel requests do not chase one host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .ask import Apart, Ask, Policy
+from .fleet import Fleet
+from .layout import Ints
+from .room import Room
+
+Floats = npt.NDArray[np.float64]
+
+PACK_LEVELS = 64  # hosts that are about as full are equally good, so the shuffle has something to choose from
+SPREAD_LEVELS = (1 << 16) - 1
+
+
+@dataclass(frozen=True)
+class Look:
+    """The candidates of one role, and what scorers need of them. Arrays have one entry a candidate."""
+
+    fleet: Fleet
+    ask: Ask
+    room: Room
+    policy: Policy
+    hosts: Ints  # index into the fleet
+    shuffle: Ints  # a number of its own for each candidate, below 2 ** 17
+    loss: Ints | None = None  # see place.py, the second try
+
+    @cached_property
+    def free(self) -> tuple[Floats, Floats]:
+        """The free parts of vCPU and memory before this role, 0 to 1."""
+        vcpu, memory = self.room.vcpu[self.hosts], self.room.memory_mib[self.hosts]
+        return vcpu * self.parts[0], memory * self.parts[1]
+
+    @cached_property
+    def parts(self) -> tuple[Floats, Floats]:
+        """What part of the host one vCPU and one MiB are."""
+        limits = self.fleet.vcpu_limit[self.hosts], self.fleet.memory_limit_mib[self.hosts]
+        return 1.0 / np.maximum(limits[0], 1), 1.0 / np.maximum(limits[1], 1)
+
+    @cached_property
+    def held(self) -> tuple[Ints, Ints] | None:
+        """vCPU and MiB kept for the ask's pools before this role; None when there is nothing."""
+        held = self.room.guaranteed(self.ask.pools)
+        return None if held is None else (held[0][self.hosts], held[1][self.hosts])
+
+    @cached_property
+    def emptiness(self) -> Ints:
+        """How empty each host is before this role by its scarcest resource, in PACK_LEVELS."""
+        levels: Ints = (np.minimum(*self.free) * (PACK_LEVELS - 1)).astype(np.int64)
+        return levels
+
+
+Scorer = Callable[[Look, Ints, Ints], Ints | int]
+
+
+def loss(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+    """How many slots of the roles still to come would be lost on this host."""
+    return 0 if look.loss is None else look.loss[entries]
+
+
+def members(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+    """Members of the group that share the host."""
+    group = look.ask.group
+    if group is None or group.apart is not Apart.PREFERRED:
+        return 0
+    return look.room.members(group)[look.hosts[entries]] + depth
+
+
+def labels(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+    """Preferred labels that it lacks, and labels to avoid that it carries."""
+    if not look.ask.prefer and not look.ask.avoid:
+        return 0
+    wrong = np.zeros(len(look.hosts), np.int64)
+    for label in look.ask.prefer:
+        wrong += ~look.fleet.layout.carries(label)[look.hosts]
+    for label in look.ask.avoid:
+        wrong += look.fleet.layout.carries(label)[look.hosts]
+    return wrong[entries]
+
+
+def guarantee(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+    """0: inside room kept for its pool; 1: partly; 2: free room, which others could use."""
+    if look.held is None:
+        return 2
+    vcpu, memory = look.held[0][entries], look.held[1][entries]
+    inside = ((depth + 1) * look.ask.vcpu <= vcpu) & ((depth + 1) * look.ask.memory_mib <= memory)
+    partly = (depth * look.ask.vcpu < vcpu) | (depth * look.ask.memory_mib < memory)
+    found: Ints = np.where(inside, 0, np.where(partly, 1, 2))
+    return found
+
+
+def usage(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+    """Pack: how empty the host was before this role. Spread: how full it is with this slot. Its scarcest resource."""
+    if look.policy is Policy.PACK:
+        return look.emptiness[entries]
+    vcpu, memory = (depth + 1) * look.ask.vcpu, (depth + 1) * look.ask.memory_mib
+    if look.held is not None:
+        vcpu, memory = np.maximum(vcpu - look.held[0][entries], 0), np.maximum(memory - look.held[1][entries], 0)
+    free_vcpu = look.free[0][entries] - vcpu * look.parts[0][entries]
+    free_memory = look.free[1][entries] - memory * look.parts[1][entries]
+    used = np.clip(1.0 - np.minimum(free_vcpu, free_memory), 0.0, 1.0)
+    return (used * SPREAD_LEVELS).astype(np.int64)
+
+
+class Scored(NamedTuple):
+    name: str
+    bits: int
+    score: Scorer
+
+
+LOSS_BITS = 16
+MOST_LOSS = (1 << LOSS_BITS) - 1
+SCORERS = (
+    Scored("loss", LOSS_BITS, loss),
+    Scored("members", 6, members),
+    Scored("labels", 4, labels),
+    Scored("guarantee", 2, guarantee),
+    Scored("usage", 16, usage),
+)
+SHUFFLE_BITS = 17  # 61 bits in all
+
+
+def key(look: Look, entries: Ints, depth: Ints) -> Ints:
+    """The keys of these slots; a score too large for its bits counts as the largest."""
+    found: Ints = np.zeros(len(entries), np.int64)
+    for _, bits, score in SCORERS:
+        found = (found << bits) | np.minimum(score(look, entries, depth), (1 << bits) - 1)
+    return (found << SHUFFLE_BITS) | look.shuffle[entries]
+
+
+def scores(one: int) -> dict[str, int]:
+    """The scores that a key was made of."""
+    one >>= SHUFFLE_BITS
+    found = {}
+    for name, bits, _ in reversed(SCORERS):
+        found[name] = one & ((1 << bits) - 1)
+        one >>= bits
+    return dict(reversed(found.items()))

@@ -1,0 +1,79 @@
+"""Choosing the best of many slots without looking at most of them.
+
+A slot is one place on one host: its depth is how many of the same ask that host got before it. Keys never fall with
+depth, so that taking the n smallest keys over all slots is what a greedy choice, one ask after another, would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .layout import Ints, Mask
+
+Keys = Callable[[Ints, Ints], Ints]  # (entries of the candidates, depths) -> a key for each pair, smallest first
+
+
+class Slots:
+    """The slots of some candidates: entry i has depths 0 to `most[i]`, the latter left out.
+
+    Keys of different candidates must differ.
+    """
+
+    def __init__(self, keys: Keys, most: Ints) -> None:
+        self._keys = keys
+        self.most = most
+        self.taken = np.zeros_like(most)
+        self._heads = keys(np.arange(len(most)), self.taken)  # the key of each candidate's next slot
+
+    def best(self, wanted: int, among: Ints | None = None) -> Ints:
+        """The entries of the `wanted` best slots left, best first; fewer when there are no more.
+
+        A candidate's slots are looked at in doubling numbers, and only while all of those seen so far are among the
+        best: the work grows with candidates + wanted, whatever the number of slots.
+        """
+        left = self.most - self.taken
+        seen = np.minimum(left, 1)
+        entries = np.flatnonzero(seen) if among is None else among[seen[among] > 0]
+        found = self._heads[entries]
+        while True:
+            if len(found) > wanted:
+                kept = np.argpartition(found, wanted - 1)[:wanted]
+                entries, found = entries[kept], found[kept]
+            here, counts = np.unique(entries, return_counts=True)
+            grow = here[(counts == seen[here]) & (counts < left[here])]
+            if not len(grow):
+                best: Ints = entries[np.argsort(found, kind="stable")]
+                return best
+            more = np.minimum(seen[grow], left[grow] - seen[grow])
+            added = np.repeat(grow, more)
+            offset = np.arange(len(added)) - np.repeat(np.cumsum(more) - more, more)
+            entries = np.concatenate((entries, added))
+            found = np.concatenate((found, self._keys(added, self.taken[added] + seen[added] + offset)))
+            seen[grow] += more
+
+    def take(self, entries: Ints) -> Ints:
+        """Take the next slot of each entry, in this order, an entry once for each slot; answers their keys."""
+        order = np.argsort(entries, kind="stable")
+        ranked = entries[order]
+        depths = np.empty_like(entries)
+        depths[order] = np.arange(len(entries)) - np.searchsorted(ranked, ranked)
+        found = self._keys(entries, self.taken[entries] + depths)
+        touched, counts = np.unique(entries, return_counts=True)
+        self.taken[touched] += counts
+        self._heads[touched] = self._keys(touched, self.taken[touched])
+        return found
+
+    def close(self, entries: Mask) -> None:
+        """These candidates have no slots left."""
+        self.most = np.where(entries, self.taken, self.most)
+
+    def next_but(self, entry: int, among: Mask) -> tuple[int, int] | None:
+        """The entry and key of the best slot left among these candidates, `entry` itself left out."""
+        others = np.flatnonzero(among & (self.most > self.taken))
+        others = others[others != entry]
+        if not len(others):
+            return None
+        best = others[np.argmin(self._heads[others])]
+        return int(best), int(self._heads[best])

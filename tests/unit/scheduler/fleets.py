@@ -1,0 +1,132 @@
+"""Small fleets and asks for the tests of the core, by hand and by hypothesis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from scheduler.core.ask import Apart, Ask, Group, Plan
+from scheduler.core.fleet import Fleet, Hold
+from scheduler.core.layout import Datastore, Host, Zone
+
+
+def uid(kind: int, number: int) -> UUID:
+    return UUID(int=(kind << 64) + number)
+
+
+ZONES = [uid(1, n) for n in range(3)]
+HOSTS = [uid(2, n) for n in range(64)]
+STORES = [uid(3, n) for n in range(8)]
+NETWORKS = [uid(4, n) for n in range(2)]
+POOLS = [uid(5, n) for n in range(4)]
+AZ1 = (ZONES[0],)
+
+
+def host(number: int, zone: int = 0, vcpu: int = 8, memory_mib: int = 8, **changes: object) -> Host:
+    """A host that reaches datastore 0 and network 0, with nothing claimed."""
+    row = Host(
+        HOSTS[number], ZONES[zone], vcpu, 0, memory_mib, 0, True, (STORES[0],), (NETWORKS[0],), {}, f"host-{number}"
+    )
+    return row._replace(**changes)
+
+
+def store(number: int = 0, limit_gib: int = 1000, zones: Sequence[UUID] = tuple(ZONES), **changes: object) -> Datastore:
+    return Datastore(STORES[number], tuple(zones), limit_gib, 0)._replace(**changes)
+
+
+def fleet(hosts: Sequence[Host], datastores: Sequence[Datastore] = (store(),), **changes: object) -> Fleet:
+    zones = [Zone(zone, f"az{at + 1}") for at, zone in enumerate(ZONES)]
+    return Fleet.of(hosts, datastores, **{"zones": zones, **changes})
+
+
+def ask(number: int = 0, vcpu: int = 1, memory_mib: int = 1, disk_gib: int | None = 1, **changes: object) -> Ask:
+    return Ask(
+        **{"key": uid(9, number), "zones": AZ1, "vcpu": vcpu, "memory_mib": memory_mib, "disk_gib": disk_gib} | changes
+    )
+
+
+def asks(count: int, *args: int, start: int = 0, **changes: object) -> list[Ask]:
+    """Interchangeable asks."""
+    return [ask(start + number, *args, **changes) for number in range(count)]
+
+
+def apart(key: str = "control-planes", **changes: object) -> Group:
+    return Group(key, Apart.REQUIRED, **changes)
+
+
+def spread_out(plan: Plan) -> Counter[int]:
+    """How many each host got, by the host's number."""
+    return Counter(HOSTS.index(one.host_id) for one in plan.placements)
+
+
+@st.composite
+def small_fleets(draw: st.DrawFn, ample_disks: bool = False) -> Fleet:
+    """Up to four hosts, some closed or overdrawn, up to three datastores that not every host reaches, some holds."""
+    stores = [
+        store(
+            number,
+            limit_gib=1000 if ample_disks else draw(st.integers(0, 5)),
+            zones=draw(st.sampled_from([ZONES, ZONES[:1]])),
+            accessible=draw(st.sampled_from([True, True, True, False])),
+            storage_classes=draw(st.sampled_from([("gold",), ("gold", "fast"), ()])),
+        )
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    rows = [
+        host(
+            number,
+            zone=draw(st.sampled_from([0, 0, 1])),
+            vcpu=draw(st.integers(0, 6)),
+            memory_mib=draw(st.integers(0, 6)),
+            vcpu_claimed=draw(st.sampled_from([0, 0, 1, 3])),
+            memory_claimed_mib=draw(st.sampled_from([0, 0, 1, 3])),
+            open=draw(st.sampled_from([True, True, True, False])),
+            datastores=tuple(draw(st.lists(st.sampled_from([s.id for s in stores]), unique=True, min_size=0))),
+            networks=tuple(draw(st.lists(st.sampled_from(NETWORKS), unique=True, min_size=1))),
+            labels=draw(st.sampled_from([{}, {"rack": "a"}, {"rack": "b"}])),
+        )
+        for number in range(draw(st.integers(1, 4)))
+    ]
+    holds = {
+        POOLS[zone]: [
+            Hold(row.id, draw(st.integers(0, 3)), draw(st.integers(0, 3)))
+            for row in rows
+            if row.zone_id == ZONES[zone] and draw(st.booleans())
+        ]
+        for zone in (0, 1)
+    }
+    return fleet(rows, stores, holds=holds)
+
+
+@st.composite
+def roles(draw: st.DrawFn, start: int = 0, most: int = 4, single: bool = False, ample_disks: bool = False) -> list[Ask]:
+    """Up to `most` interchangeable asks with any mixture of wishes; `single`: at most one a host."""
+    group = draw(
+        st.sampled_from(
+            [None, Group("g", Apart.PREFERRED, over_zones=True), apart("g", members=(HOSTS[1],)), apart("g")]
+        )
+    )
+    count = draw(st.integers(1, most))
+    if single and (group is None or group.apart is not Apart.REQUIRED):
+        count = 1
+    vcpu, memory = draw(st.sampled_from([(1, 1), (1, 2), (2, 1), (3, 2), (0, 2), (2, 0)]))
+    disks = [None, 0, 1] if ample_disks else [None, 0, 1, 2]
+    return asks(
+        count,
+        vcpu,
+        memory,
+        draw(st.sampled_from(disks)),
+        start=start,
+        role=f"role-{start}",
+        zones=draw(st.sampled_from([AZ1, tuple(ZONES[:2])])),
+        pools=draw(st.sampled_from([(), (POOLS[0],), tuple(POOLS[:2])])),
+        networks=draw(st.sampled_from([(), (NETWORKS[0],), tuple(NETWORKS)])),
+        storage_class=draw(st.sampled_from([None, None, "gold"])),
+        group=None if group is None else Group(f"g-{start}", group.apart, group.over_zones, group.members),
+        require=draw(st.sampled_from([(), (), (("rack", "a"),)])),
+        prefer=draw(st.sampled_from([(), (("rack", "b"),)])),
+        avoid=draw(st.sampled_from([(), (("rack", "a"),)])),
+    )
