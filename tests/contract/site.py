@@ -1,0 +1,57 @@
+"""What the contract suite asks of a site that it runs against, beside the driver itself.
+
+A module `<name>_site.py` gives `running(folder) -> ContextManager[Site]`. The suite reaches the site in two ways:
+through the driver under test, and by hand, as a person at the site would, so that the driver is never its own witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from infra.drivers.base import Connection
+
+
+class ByHand(Protocol):
+    """Acts and looks at the site that do not go through the driver under test."""
+
+    def writes(self) -> int:
+        """How many calls that change something the site has taken since it began, whoever made them."""
+
+    def vm_names(self, folder_ref: str) -> list[str]:
+        """The names of all VMs in a folder, sorted, also those whose clone is not finished."""
+
+    def extra_config(self, key: UUID) -> Mapping[str, str]:
+        """A VM's extraConfig; a key whose value is empty is left out."""
+
+    def make_vm(self, name: str, folder_ref: str, pool_ref: str, host_ref: str, datastore_ref: str) -> str:
+        """A VM of somebody else's, powered off; its ref."""
+
+    def delete_vm(self, key: UUID) -> None: ...
+
+    def power_off(self, key: UUID) -> None: ...
+
+    def rename_vm(self, key: UUID, name: str) -> None: ...
+
+    def fail_clone(self, name: str) -> None:
+        """The next clone to a VM of this name ends in a fault of the site's own, once."""
+
+    def clones_take(self, seconds: float) -> AbstractContextManager[None]:
+        """While it is entered, a clone stays in flight this long."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One running site. The names say which of its objects the suite uses; all of them exist from the start."""
+
+    kind: str
+    connection: Connection
+    by_hand: ByHand
+    vsphere_cluster: str
+    datastore: str
+    network: str
+    template: str  # with a disk of at least 2 GiB
+    simulated: bool
