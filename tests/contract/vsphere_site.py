@@ -1,0 +1,110 @@
+"""A vCenter for the contract suite: vcsim behind our front end, and plain pyVmomi as the hand at the site."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim
+
+from infra.drivers.base import Connection
+from tests.vcsim import run
+from tests.vcsim.run import Vcsim
+
+from .site import Site
+
+
+class VcenterByHand:
+    """A person with another client."""
+
+    def __init__(self, vcsim: Vcsim) -> None:
+        self._vcsim = vcsim
+        host, _, port = vcsim.address.partition(":")
+        context = ssl.create_default_context(cadata=vcsim.ca_pem)
+        self.si = SmartConnect(host=host, port=int(port), user=vcsim.username, pwd=vcsim.password, sslContext=context)
+        self.content = self.si.RetrieveContent()
+
+    def writes(self) -> int:
+        return int(self._vcsim.admin("GET", "calls")["writes"])
+
+    def vm_names(self, folder_ref: str) -> list[str]:
+        made = [
+            one.name for one in self._object(vim.Folder, folder_ref).childEntity if isinstance(one, vim.VirtualMachine)
+        ]
+        keys = [key.split("/", 1) for key in self._vcsim.admin("GET", "calls")["in_flight"]]
+        return sorted(made + [name for folder, name in keys if folder == folder_ref])
+
+    def extra_config(self, key: UUID) -> Mapping[str, str]:
+        return {one.key: one.value for one in self._vm(key).config.extraConfig if one.value}
+
+    def make_vm(self, name: str, folder_ref: str, pool_ref: str, host_ref: str, datastore_ref: str) -> str:
+        store = self._object(vim.Datastore, datastore_ref).name
+        spec = vim.vm.ConfigSpec(
+            name=name,
+            guestId="otherGuest",
+            numCPUs=1,
+            memoryMB=512,
+            files=vim.vm.FileInfo(vmPathName=f"[{store}]"),
+        )
+        task = self._object(vim.Folder, folder_ref).CreateVM_Task(
+            config=spec, pool=self._object(vim.ResourcePool, pool_ref), host=self._object(vim.HostSystem, host_ref)
+        )
+        WaitForTask(task, self.si)
+        return str(task.info.result._moId)
+
+    def delete_vm(self, key: UUID) -> None:
+        vm = self._vm(key)
+        if vm.runtime.powerState != "poweredOff":
+            WaitForTask(vm.PowerOffVM_Task(), self.si)
+        WaitForTask(vm.Destroy_Task(), self.si)
+
+    def power_off(self, key: UUID) -> None:
+        WaitForTask(self._vm(key).PowerOffVM_Task(), self.si)
+
+    def rename_vm(self, key: UUID, name: str) -> None:
+        WaitForTask(self._vm(key).Rename_Task(name), self.si)
+
+    def fail_clone(self, name: str) -> None:
+        self._vcsim.inject("CloneVM_Task", "InsufficientResourcesFault", kind="task", match=name)
+
+    def clones_take(self, seconds: float) -> AbstractContextManager[None]:
+        return self._vcsim.clones_take(seconds)
+
+    def _object(self, kind: Any, ref: str) -> Any:
+        return kind(ref, self.si._stub)
+
+    def _vm(self, key: UUID) -> Any:
+        vm = self.content.searchIndex.FindByUuid(uuid=str(key), vmSearch=True, instanceUuid=True)
+        assert vm is not None, f"no VM bears the key {key}"
+        return vm
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Site]:
+    with run.running(folder, "-hosts", "4") as vcsim:
+        by_hand = VcenterByHand(vcsim)
+        connection = Connection(
+            driver="vsphere",
+            endpoint=vcsim.endpoint,
+            username=vcsim.username,
+            password=vcsim.password,
+            ca_pem=vcsim.ca_pem,
+            installation="contract",
+        )
+        yield Site(
+            kind="vsphere",
+            connection=connection,
+            by_hand=by_hand,
+            vsphere_cluster="DC0_C0",
+            datastore="LocalDS_0",
+            network="VM Network",
+            template="DC0_C0_RP0_VM0",
+            simulated=True,
+        )
+        Disconnect(by_hand.si)
