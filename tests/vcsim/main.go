@@ -78,7 +78,7 @@ func main() {
 		Handler:           front,
 		ReadHeaderTimeout: 30 * time.Second,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"http/1.1"}},
-		ErrorLog:          log.Default(),
+		ErrorLog:          log.New(os.Stderr, "", log.LstdFlags), // a panic of the simulator is always told
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)

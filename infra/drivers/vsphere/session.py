@@ -95,8 +95,9 @@ class Session:
         with self._lock:
             if self._stub is None:
                 return
-            with suppress(DriverError), translated(self.connection.endpoint):
-                self._content.sessionManager.Logout()
+            if self._content is not None:
+                with suppress(DriverError), translated(self.connection.endpoint):
+                    self._content.sessionManager.Logout()
             self._stub.DropConnections()
             self._waiting_stub.DropConnections()
             self._stub = self._waiting_stub = self._content = None
@@ -108,7 +109,7 @@ class Session:
             if self._stub is None:
                 self._stub, self._waiting_stub = self._stubs()
             self._stub.cookie = ""
-            content = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+            content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
             content.sessionManager.Login(self.connection.username, self.connection.password)
             self._content = content
 

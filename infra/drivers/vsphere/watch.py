@@ -71,8 +71,9 @@ class Watch:
             view = properties.make_view(session, WATCHED)
             made = session.call(session.content.propertyCollector.CreatePropertyCollector)
             opened = _Open(uuid4().hex, session.generation, made, view)
-            spec = properties.view_filter(view, WATCHED)
-            session.call(made.CreateFilter, spec=spec, partialUpdates=False)
+            for kind, names in WATCHED.items():  # a filter for each kind: govmomi's simulator dies of a common one
+                spec = properties.view_filter(view, {kind: names})
+                session.call(made.CreateFilter, spec=spec, partialUpdates=False)
             version = ""
             while True:
                 state = session.call(session.waiting(made).WaitForUpdatesEx, version=version, options=None)
