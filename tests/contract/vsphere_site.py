@@ -24,20 +24,20 @@ class VcenterByHand:
     """A person with another client."""
 
     def __init__(self, vcsim: Vcsim) -> None:
-        self._vcsim = vcsim
+        self.program = vcsim
         host, _, port = vcsim.address.partition(":")
         context = ssl.create_default_context(cadata=vcsim.ca_pem)
         self.si = SmartConnect(host=host, port=int(port), user=vcsim.username, pwd=vcsim.password, sslContext=context)
         self.content = self.si.RetrieveContent()
 
     def writes(self) -> int:
-        return int(self._vcsim.admin("GET", "calls")["writes"])
+        return int(self.program.admin("GET", "calls")["writes"])
 
     def vm_names(self, folder_ref: str) -> list[str]:
         made = [
             one.name for one in self._object(vim.Folder, folder_ref).childEntity if isinstance(one, vim.VirtualMachine)
         ]
-        keys = [key.split("/", 1) for key in self._vcsim.admin("GET", "calls")["in_flight"]]
+        keys = [key.split("/", 1) for key in self.program.admin("GET", "calls")["in_flight"]]
         return sorted(made + [name for folder, name in keys if folder == folder_ref])
 
     def extra_config(self, key: UUID) -> Mapping[str, str]:
@@ -71,10 +71,10 @@ class VcenterByHand:
         WaitForTask(self._vm(key).Rename_Task(name), self.si)
 
     def fail_clone(self, name: str) -> None:
-        self._vcsim.inject("CloneVM_Task", "InsufficientResourcesFault", kind="task", match=name)
+        self.program.inject("CloneVM_Task", "InsufficientResourcesFault", kind="task", match=name)
 
     def clones_take(self, seconds: float) -> AbstractContextManager[None]:
-        return self._vcsim.clones_take(seconds)
+        return self.program.clones_take(seconds)
 
     def _object(self, kind: Any, ref: str) -> Any:
         return kind(ref, self.si._stub)

@@ -65,7 +65,7 @@ func (f *faults) meet(w http.ResponseWriter, name string, body []byte) bool {
 	case "task":
 		asked := method(body)
 		entity := simulator.Map.Get(asked.This)
-		sendTask(w, name, failedTask(entity, strings.TrimSuffix(name, "_Task"), faultNamed(one.Fault)))
+		sendTask(w, name, failedTask(entity, strings.TrimSuffix(name, "_Task"), faultNamed(one.Fault, entity)))
 	default:
 		sendFault(w, one.Fault, one.Detail, one.Text)
 	}
@@ -87,7 +87,10 @@ func hangUp(w http.ResponseWriter) {
 	_ = connection.Close()
 }
 
-func faultNamed(name string) types.BaseMethodFault {
+func faultNamed(name string, entity mo.Reference) types.BaseMethodFault {
+	if name == "DuplicateName" {
+		return &types.DuplicateName{Name: "taken", Object: entity.Reference()}
+	}
 	if kind, ok := types.TypeFunc()(name); ok {
 		if made, ok := reflect.New(kind).Interface().(types.BaseMethodFault); ok {
 			return made

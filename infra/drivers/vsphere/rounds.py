@@ -6,12 +6,12 @@ InFlight, and the caller comes again when they have ended. No step trusts the la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from ..base import DriverError, InFlight, NotReady, TaskState
+from ..base import DriverError, InFlight, NotReady, TaskState, Unreachable
 from . import tasks
 from .finding import Finder
 from .machine import Machine
@@ -57,7 +57,7 @@ def carry(finder: Finder, keys: Collection[UUID], decide: Decide) -> dict[UUID, 
             if number == 0:
                 raise
             return outcomes | dict.fromkeys(pending, error)
-        acts = finder.together(lambda key: _attempt(decide, key, seen.get(key)), pending)  # noqa: B023 - used at once
+        acts = finder.together(_Attempt(decide, seen), pending)
         outcomes |= {key: act.outcome for key, act in zip(pending, acts, strict=True) if isinstance(act, Settled)}
         started = {key: act for key, act in zip(pending, acts, strict=True) if isinstance(act, Started)}
         again = [key for key, act in zip(pending, acts, strict=True) if isinstance(act, LookAgain)]
@@ -78,13 +78,27 @@ def _look(finder: Finder, keys: Collection[UUID]) -> dict[UUID, Machine | NotRea
     return seen
 
 
-def _attempt(decide: Decide, key: UUID, machine: Machine | NotReady | None) -> Decision:
-    if isinstance(machine, NotReady):
-        return Settled(machine)
-    try:
-        return decide(key, machine)
-    except DriverError as error:
-        return Settled(error)
+class _Attempt:
+    """One act for each VM. Once the vCenter is out of reach, the rest of the round does not wait for it again."""
+
+    def __init__(self, decide: Decide, seen: Mapping[UUID, Machine | NotReady]) -> None:
+        self._decide = decide
+        self._seen = seen
+        self._down: Unreachable | None = None
+
+    def __call__(self, key: UUID) -> Decision:
+        machine = self._seen.get(key)
+        if isinstance(machine, NotReady):
+            return Settled(machine)
+        if self._down is not None:
+            return Settled(self._down)
+        try:
+            return self._decide(key, machine)
+        except Unreachable as error:
+            self._down = error
+            return Settled(error)
+        except DriverError as error:
+            return Settled(error)
 
 
 def _ended(finder: Finder, started: dict[UUID, Started], outcomes: dict[UUID, Any]) -> list[UUID]:
