@@ -72,8 +72,8 @@ def roles_of(asks: Sequence[Ask]) -> list[Role]:
     for at, ask in enumerate(asks):
         found.setdefault(ask.kind, []).append(at)
     roles = [Role(asks[members[0]], tuple(members)) for members in found.values()]
-    vcpu = max(1, *(role.ask.vcpu for role in roles))
-    memory = max(1, *(role.ask.memory_mib for role in roles))
+    vcpu = max([1, *(role.ask.vcpu for role in roles)])
+    memory = max([1, *(role.ask.memory_mib for role in roles)])
     return sorted(
         roles, key=lambda role: (not role.apart, -max(role.ask.vcpu / vcpu, role.ask.memory_mib / memory), role.at[0])
     )
@@ -108,16 +108,13 @@ def _pick(look: Look, slots: Slots, wanted: int, zones: Ints | None, disks: Disk
     """Entries and keys of the best slots that can have a datastore, best first."""
     rows = look.fleet.layout.disk_row[look.hosts]
     picked, keys = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    while wanted:
-        best = _best(look, slots, wanted, zones)
+    while wanted and len(best := _best(look, slots, wanted, zones)):
         if disks is not None:
             best = best[[disks.push(row) for row in rows[best].tolist()]]
-        if not len(best):
-            break
         picked.append(best)
         keys.append(slots.take(best))
         wanted -= len(best)
-        if disks is not None and disks.full:
+        if disks is not None and disks.full:  # every slot that was refused is closed, so this ends
             slots.close(np.isin(rows, list(disks.full)))
     return np.concatenate(picked), np.concatenate(keys)
 

@@ -1,7 +1,8 @@
 """All ways to place a small batch of several roles on a small fleet, within a number of steps.
 
-Depth first, ask by ask. Asks of one role go in the order of (host, datastore), hosts that stand equal are tried once,
-and a branch ends where a role that is still to come finds too few slots. What it answers is proven, unless it gave up.
+Depth first, ask by ask. Asks of one role go in the order of (host, datastore); hosts and datastores that stand equal
+are tried once, a position met before is not tried again, and a branch ends where a role that is still to come finds too
+few slots or all together too little. What it answers is proven, unless it gave up.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import Enum, auto
 import numpy as np
 
 from .ask import Apart, Ask
-from .filters import Sifted, sift, usable_datastores
+from .filters import sift, usable_datastores
 from .fleet import Fleet
 from .roles import Choice, Role
 from .room import Room
@@ -21,7 +22,8 @@ EFFORT = 50_000  # steps of about a microsecond
 MOST_ASKS = 64
 MOST_HOSTS = 64
 
-Pair = tuple[int, int]  # host and datastore (-1: none needed), by index
+Pair = tuple[int, int]  # host and datastore (-1: none needed), by index on the board
+Undo = list[tuple[list[int], int, int]]  # column, place, what stood there
 
 
 class Outcome(Enum):
@@ -29,70 +31,96 @@ class Outcome(Enum):
     GAVE_UP = auto()  # out of steps, or too large to begin
 
 
+class OutOfSteps(Exception):
+    """The search has used up its effort."""
+
+
 def search(roles: Sequence[Role], fleet: Fleet, effort: int) -> list[Choice] | Outcome:
     """Some plan for these roles, by no policy, or why there is no such answer."""
     room = Room(fleet)
     sifted = [sift(fleet, role.ask, room) for role in roles]
-    hosts = np.flatnonzero(np.any([one.mask for one in sifted], axis=0))
+    masks = np.array([one.mask for one in sifted])
+    hosts = np.flatnonzero(masks.any(axis=0))
     if sum(len(role.at) for role in roles) > MOST_ASKS or len(hosts) > MOST_HOSTS:
         return Outcome.GAVE_UP
-    board = _Board(roles, room, sifted, effort)
+    board = _Board(roles, room, hosts.tolist(), masks[:, hosts].tolist(), effort)
     try:
         if not board.place_from(0, 0, 0):
             return Outcome.NONE
     except OutOfSteps:
         return Outcome.GAVE_UP
     return [
-        Choice([host for host, _ in pairs], [store for _, store in pairs], [], False, {}, one)
+        Choice([int(hosts[host]) for host, _ in pairs], [store for _, store in pairs], [], False, {}, one)
         for pairs, one in zip(board.placed, sifted, strict=True)
     ]
 
 
-class OutOfSteps(Exception):
-    """The search has used up its effort."""
-
-
 class _Board:
-    """Room in plain numbers, which are quicker than arrays one at a time."""
+    """Room on the eligible hosts in plain numbers, which are quicker than arrays one at a time."""
 
-    def __init__(self, roles: Sequence[Role], room: Room, sifted: Sequence[Sifted], effort: int) -> None:
+    def __init__(
+        self, roles: Sequence[Role], room: Room, hosts: list[int], eligible: list[list[bool]], effort: int
+    ) -> None:
+        layout = room.fleet.layout
         self.roles = roles
         self.steps = effort
         self.placed: list[list[Pair]] = [[] for _ in roles]
-        self.eligible = [np.flatnonzero(one.mask).tolist() for one in sifted]
-        self.pairs = [_pairs(room, role.ask, hosts) for role, hosts in zip(roles, self.eligible, strict=True)]
-        self.vcpu: list[int] = room.vcpu.tolist()
-        self.memory: list[int] = room.memory_mib.tolist()
+        self.eligible = [[at for at, fits in enumerate(row) if fits] for row in eligible]
+        self.vcpu: list[int] = room.vcpu[hosts].tolist()
+        self.memory: list[int] = room.memory_mib[hosts].tolist()
         self.disk: list[int] = room.disk_gib.tolist()
-        pools = {pool for role in roles for pool in role.ask.pools}
-        found = {pool: room.held(pool) for pool in pools}
-        self.held = {pool: (held[0].tolist(), held[1].tolist()) for pool, held in found.items() if held is not None}
+        found = {pool: room.held(pool) for pool in sorted({pool for role in roles for pool in role.ask.pools})}
+        self.held = {pool: (h[0][hosts].tolist(), h[1][hosts].tolist()) for pool, h in found.items() if h is not None}
         groups = {role.ask.group for role in roles if role.ask.group and role.ask.group.apart is Apart.REQUIRED}
-        self.members = {group.key: room.members(group).tolist() for group in groups}
-        stand = [tuple(mask) for mask in zip(*(one.mask.tolist() for one in sifted), strict=True)]
-        self.stand = list(zip(stand, room.fleet.layout.disk_row.tolist(), strict=True))
+        self.members: dict[str, list[int]] = {group.key: room.members(group)[hosts].tolist() for group in groups}
+        self.on_host = [self.vcpu, self.memory, *(c for held in self.held.values() for c in held)]
+        self.on_host += self.members.values()
+        self.failed: set[tuple[object, ...]] = set()
+        disk_rows = layout.disk_row[hosts].tolist()
+        self.host_kinds = [(row, *fits) for row, *fits in zip(disk_rows, *eligible, strict=True)]
+        usable = [usable_datastores(room.fleet, role.ask, room).tolist() for role in roles]
+        reach = {row: frozenset(layout.disk_rows[row].tolist()) for row in set(disk_rows)}
+        self.store_kinds = [
+            (*(row for row, stores in sorted(reach.items()) if store in stores), -1, *(fits[store] for fits in usable))
+            for store in range(len(self.disk))
+        ]
+        self.pairs: list[list[Pair]] = [
+            [(at, -1) for at in mine]
+            if role.ask.disk_gib is None
+            else [(at, store) for at in mine for store in sorted(reach[disk_rows[at]]) if fits[store]]
+            for role, mine, fits in zip(roles, self.eligible, usable, strict=True)
+        ]
 
     def place_from(self, at: int, done: int, start: int) -> bool:
-        """Place what is left: `done` of role `at`, whose next may use its pairs from `start` on."""
+        """Place what is left: `done` of role `at` stand, whose next may use its pairs from `start` on."""
         if at == len(self.roles):
             return True
         if done == len(self.roles[at].at):
             return self.place_from(at + 1, 0, 0)
-        if not self._can_still(at, done):
+        self._step(len(self.vcpu))
+        position = (at, done, start, *map(tuple, self.on_host), tuple(self.disk))
+        if position in self.failed:
             return False
-        tried = set()
+        if self._can_still(at, done) and self._try_pairs(at, done, start):
+            return True
+        self.failed.add(position)
+        return False
+
+    def _try_pairs(self, at: int, done: int, start: int) -> bool:
+        ask, tried = self.roles[at].ask, set()
         for number in range(start, len(self.pairs[at])):
             pair = self.pairs[at][number]
             stands = self._stands(pair)
-            if stands in tried or not self._fits(self.roles[at].ask, pair):
+            if stands in tried or not self._fits(ask, pair):
                 continue
             tried.add(stands)
-            before = self._take(self.roles[at].ask, pair)
+            before = self._take(ask, pair)
             self.placed[at].append(pair)
             if self.place_from(at, done + 1, number):
                 return True
             self.placed[at].pop()
-            _put_back(before)
+            for column, place, amount in reversed(before):
+                column[place] = amount
         return False
 
     def _step(self, count: int) -> None:
@@ -108,52 +136,65 @@ class _Board:
                 memory += self.held[pool][1][host]
         return vcpu, memory
 
-    def _meets(self, ask: Ask, host: int) -> bool:
-        return ask.group is None or ask.group.apart is not Apart.REQUIRED or not self.members[ask.group.key][host]
+    def _barred(self, ask: Ask, host: int) -> bool:
+        """Whether the host has a member that this ask must stay apart from."""
+        return ask.group is not None and ask.group.key in self.members and self.members[ask.group.key][host] > 0
 
     def _fits(self, ask: Ask, pair: Pair) -> bool:
         self._step(1)
         host, store = pair
         vcpu, memory = self._free(ask, host)
-        if vcpu < ask.vcpu or memory < ask.memory_mib or not self._meets(ask, host):
+        if vcpu < ask.vcpu or memory < ask.memory_mib or self._barred(ask, host):
             return False
         return store < 0 or self.disk[store] >= (ask.disk_gib or 0)
 
     def _can_still(self, at: int, done: int) -> bool:
-        """Whether each role finds enough slots by itself."""
+        """Whether each role to come finds slots by itself, and all together room by the sum."""
+        vcpu, memory = (sum(map(sum, columns)) for columns in self._all_room())
         for number in range(at, len(self.roles)):
             role = self.roles[number]
             lacking = len(role.at) - (done if number == at else 0)
-            self._step(len(self.eligible[number]))
-            for host in self.eligible[number]:
-                if lacking <= 0:
-                    break
-                if self._meets(role.ask, host):
-                    vcpu, memory = self._free(role.ask, host)
-                    slots = min(
-                        vcpu // role.ask.vcpu if role.ask.vcpu else lacking,
-                        memory // role.ask.memory_mib if role.ask.memory_mib else lacking,
-                    )
-                    lacking -= min(slots, 1) if role.single else slots
-            if lacking > 0:
+            vcpu -= lacking * role.ask.vcpu
+            memory -= lacking * role.ask.memory_mib
+            if vcpu < 0 or memory < 0 or self._slots(role, number, lacking) < lacking:
                 return False
         return True
+
+    def _all_room(self) -> tuple[list[list[int]], list[list[int]]]:
+        held = self.held.values()
+        return [self.vcpu, *(vcpu for vcpu, _ in held)], [self.memory, *(memory for _, memory in held)]
+
+    def _slots(self, role: Role, number: int, enough: int) -> int:
+        """How many of the role the hosts can take, datastores aside; counted until there are enough."""
+        found = 0
+        self._step(len(self.eligible[number]))
+        for host in self.eligible[number]:
+            if found >= enough:
+                break
+            if not self._barred(role.ask, host):
+                vcpu, memory = self._free(role.ask, host)
+                slots = min(
+                    vcpu // role.ask.vcpu if role.ask.vcpu else enough,
+                    memory // role.ask.memory_mib if role.ask.memory_mib else enough,
+                )
+                found += min(slots, 1) if role.single else slots
+        return found
 
     def _stands(self, pair: Pair) -> tuple[object, ...]:
         """Equal for pairs that are interchangeable from here on."""
         host, store = pair
-        held = tuple((vcpu[host], memory[host]) for vcpu, memory in self.held.values())
-        members = tuple(count[host] for count in self.members.values())
-        return self.stand[host], self.vcpu[host], self.memory[host], held, members, store
+        space = (self.store_kinds[store], self.disk[store]) if store >= 0 else None
+        return self.host_kinds[host], tuple(column[host] for column in self.on_host), space
 
-    def _take(self, ask: Ask, pair: Pair) -> list[tuple[list[int], int, int]]:
+    def _take(self, ask: Ask, pair: Pair) -> Undo:
         """Claim; answers what was there before, to be put back."""
         host, store = pair
-        before = []
-        for at, (free, wanted) in enumerate(((self.vcpu, ask.vcpu), (self.memory, ask.memory_mib))):
+        before: Undo = []
+        for kind, free, amount in ((0, self.vcpu, ask.vcpu), (1, self.memory, ask.memory_mib)):
+            wanted = amount
             for pool in ask.pools:
                 if pool in self.held:
-                    kept = self.held[pool][at]
+                    kept = self.held[pool][kind]
                     before.append((kept, host, kept[host]))
                     eaten = min(kept[host], wanted)
                     kept[host] -= eaten
@@ -168,15 +209,3 @@ class _Board:
             before.append((count, host, count[host]))
             count[host] += 1
         return before
-
-
-def _put_back(before: list[tuple[list[int], int, int]]) -> None:
-    for column, at, amount in reversed(before):
-        column[at] = amount
-
-
-def _pairs(room: Room, ask: Ask, hosts: Sequence[int]) -> list[Pair]:
-    if ask.disk_gib is None:
-        return [(host, -1) for host in hosts]
-    layout, usable = room.fleet.layout, usable_datastores(room.fleet, ask, room)
-    return [(host, int(store)) for host in hosts for store in layout.disk_rows[layout.disk_row[host]] if usable[store]]
