@@ -83,6 +83,10 @@ class GuestSite:
             return error
         return tasks.wait(self._session, [task._moId], WRITE_S)[task._moId]
 
+    def cancel(self) -> None:
+        """End a wait in another thread; it answers resync."""
+        self._watch.cancel()
+
     def close(self) -> None:
         self._watch.close()
         self._session.close()

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from pyVmomi import vim
 
-from ..base import Changes, DriverError, Refused, Unreachable
+from ..base import Changes, DriverError, NotReady, Refused, Unreachable
 from . import inventory, properties
 from .machine import VM_PROPERTIES, Machine
 from .properties import Collector
@@ -95,6 +95,8 @@ class Watch:
             try:
                 wait = self._session.waiting(opened.collector).WaitForUpdatesEx
                 state = self._session.call(wait, version=version, options=options)
+            except NotReady:  # cancelled
+                return Changes(cursor, resync=True)
             except (Refused, Unreachable) as error:
                 if error.code in ("not_found", "session_lost", "fault", "invalid"):  # the collector died
                     return Changes(cursor, resync=True)
@@ -107,7 +109,15 @@ class Watch:
                 break
         return self._read(f"{id}:{version}", moved, gone)
 
+    def cancel(self) -> None:
+        """End a long poll that another thread waits in: its cursor is lost."""
+        opened = self._open
+        if opened is not None and opened.generation == self._session.generation:
+            with suppress(DriverError):
+                self._session.call(opened.collector.CancelWaitForUpdates)
+
     def close(self) -> None:
+        self.cancel()
         with self._lock:
             self._end()
 

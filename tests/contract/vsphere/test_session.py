@@ -121,3 +121,12 @@ def test_a_simulated_vcenter_is_never_taken_for_a_real_one(driver):
     assert check.simulated
     assert driver.inventory().simulated
     assert "vCenter" in check.product
+
+
+def test_a_long_poll_ends_when_the_driver_is_closed(connect):
+    driver = connect()
+    cursor = driver.inventory().cursor
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(driver.changes, cursor, 30)
+        until(lambda: driver._watch.cancel() or waiting.done())
+        assert waiting.result().resync
