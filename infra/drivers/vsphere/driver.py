@@ -23,6 +23,7 @@ from ..base import (
     VmSpec,
 )
 from . import places, rules, tasks, vms
+from .digests import Digests
 from .finding import Finder
 from .inventory import Look
 from .session import Session
@@ -38,6 +39,7 @@ class VsphereDriver:
         self._session = Session(connection)
         self._finder = Finder(self._session)
         self._watch = Watch(self._session)
+        self._digests = Digests(self._session)
         self._simulated: bool | None = None
 
     # --- looking ---------------------------------------------------------------------------------------------------
@@ -53,7 +55,7 @@ class VsphereDriver:
 
     def inventory(self) -> Inventory:
         cursor = self._watch.open()  # first: what moves while we read is told again, never lost
-        look = Look.at(self._session)
+        look = Look.at(self._session, self._digests)
         return Inventory(
             hosts=look.hosts(),
             datastores=look.datastores(),

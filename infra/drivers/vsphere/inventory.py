@@ -10,7 +10,8 @@ from pyVmomi import vim
 
 from ..base import DatastoreFacts, HostFacts, HostState, NetworkFacts, TemplateFacts, VmFacts
 from . import properties
-from .machine import VM_PROPERTIES, Machine
+from .digests import Digests
+from .machine import LIGHT
 from .properties import Found
 from .session import Session, ref_of
 
@@ -52,14 +53,14 @@ EVERYTHING: Mapping[Any, Sequence[str]] = {
     vim.Network: ("name",),
     PORTGROUP: ("name", "config.defaultPortConfig", "tag"),
     vim.OpaqueNetwork: ("name",),
-    vim.VirtualMachine: VM_PROPERTIES,
+    vim.VirtualMachine: LIGHT,
 }
 
 
 class Look:
     """Everything at a vCenter at one moment."""
 
-    def __init__(self, found: Iterable[Found], labels: Mapping[int, str]) -> None:
+    def __init__(self, found: Iterable[Found], labels: Mapping[int, str], digests: Digests) -> None:
         self._by_kind: dict[Any, list[Found]] = {}
         for one in found:
             self._by_kind.setdefault(type(one.obj), []).append(one)
@@ -70,12 +71,11 @@ class Look:
             for kind in PLACES
             for one in self._by_kind.get(kind, ())
         }
-        machines = [Machine.of(one) for one in self._by_kind.get(vim.VirtualMachine, ())]
-        self._machines = [machine for machine in machines if machine is not None]
+        self._vms = digests.complete(self._by_kind.get(vim.VirtualMachine, ()))
 
     @classmethod
-    def at(cls, session: Session) -> Look:
-        return cls(properties.read_all(session, EVERYTHING), custom_attributes(session))
+    def at(cls, session: Session, digests: Digests) -> Look:
+        return cls(properties.read_all(session, EVERYTHING), custom_attributes(session), digests)
 
     def hosts(self) -> tuple[HostFacts, ...]:
         return tuple(host_facts(one, self._names, self._labels) for one in self._by_kind.get(vim.HostSystem, ()))
@@ -93,23 +93,23 @@ class Look:
         )
 
     def vms(self) -> tuple[VmFacts, ...]:
-        return tuple(machine.facts() for machine in self._machines if not machine.template)
+        return tuple(facts for machine, facts in self._vms if not machine.template)
 
     def templates(self) -> tuple[TemplateFacts, ...]:
         """Every VM that is not Facet's own: whatever there is can be cloned."""
         return tuple(
             TemplateFacts(
-                ref=machine.id,
-                name=machine.name,
-                path=f"{self._path(machine.folder)}/{machine.name}",
-                vcpu=machine.vcpu,
-                memory_mib=machine.memory_mib,
-                disk_gib=machine.disk_gib,
-                datastore_refs=machine.datastores,
+                ref=facts.ref,
+                name=facts.name,
+                path=f"{self._path(machine.folder)}/{facts.name}",
+                vcpu=facts.vcpu,
+                memory_mib=facts.memory_mib,
+                disk_gib=facts.disk_gib,
+                datastore_refs=facts.datastore_refs,
                 is_template=machine.template,
             )
-            for machine in self._machines
-            if not machine.witness
+            for machine, facts in self._vms
+            if not facts.witness
         )
 
     def _path(self, place: Any) -> str:

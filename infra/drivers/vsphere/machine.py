@@ -18,16 +18,15 @@ from ..base import Power, VmFacts
 from .properties import Found
 from .session import ref_of
 
-VM_PROPERTIES = (
+HEAVY = ("config.hardware.device", "config.extraConfig", "config.files.vmPathName")  # nine tenths of a read
+LIGHT = (
     "name",
     "config.instanceUuid",
     "config.template",
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
-    "config.hardware.device",
-    "config.extraConfig",
-    "config.files.vmPathName",
     "config.changeVersion",
+    "config.modified",
     "runtime.powerState",
     "runtime.host",
     "guest.ipAddress",
@@ -36,6 +35,7 @@ VM_PROPERTIES = (
     "parentVApp",
     "datastore",
 )
+VM_PROPERTIES = LIGHT + HEAVY
 POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 KEY, VERSION, BOOTED = "facet.key", "facet.version", "facet.booted"
 USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"

@@ -23,6 +23,7 @@ from .faults import translated
 
 T = TypeVar("T")
 CONNECTIONS = 8
+IDLE_S = 20  # a connection is left before the other side leaves it, or the next call would meet its end
 LONGEST_WAIT_S = 60.0  # of one long poll
 OLDEST_VERSION = "vim.version.version12"  # vSphere 6.5
 AFTER_A_BAD_LOGIN_S = 20.0  # a wrong password is not tried again sooner: vCenter locks accounts
@@ -129,6 +130,7 @@ class Session:
                 path=path,
                 version=version,
                 poolSize=CONNECTIONS,
+                connectionPoolTimeout=IDLE_S,
                 sslContext=context,
                 httpConnectionTimeout=patience_s,
             )

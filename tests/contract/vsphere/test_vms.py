@@ -100,6 +100,21 @@ def test_a_batch_of_vms_costs_few_calls_and_never_a_full_read(vcenter, room, dri
     assert "CreateContainerView" not in spent
 
 
+def test_each_inventory_sees_what_changed_since_the_last(vcenter, room, driver):
+    vm = room.vm()
+
+    def listed():
+        return next(one for one in driver.inventory().vms if one.key == vm.key)
+
+    assert listed() == vm
+    driver.ensure_boot_data({vm.key: USER_DATA})
+    assert listed().boot_data_present
+    attach(vcenter, vm.key, f"[LocalDS_0] {vm.name}/second.vmdk")
+    assert listed().disk_gib == vm.disk_gib + 1
+    driver.ensure_boot_data({vm.key: None})
+    assert listed() == driver.find_vms([vm.key])[vm.key]
+
+
 # --- faults --------------------------------------------------------------------------------------------------------
 
 
