@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pyVmomi import vim
 
-from ..base import NotReady
+from ..base import NotReady, Refused
 from . import properties
 from .machine import VM_PROPERTIES, Machine
 from .session import CONNECTIONS, Session
@@ -54,9 +54,14 @@ class Finder:
         answer: dict[tuple[str, str], Named] = {}
         for ref in folder_refs:
             folder = self.session.object(vim.Folder, ref)
-            listed = properties.read_below(
-                self.session, folder, "childEntity", vim.VirtualMachine, ("name", "config.instanceUuid")
-            )
+            try:
+                listed = properties.read_below(
+                    self.session, folder, "childEntity", vim.VirtualMachine, ("name", "config.instanceUuid")
+                )
+            except Refused as refused:
+                if refused.code != "not_found":
+                    raise
+                continue  # whoever clones into it hears so
             for one in listed:
                 uuid = one.get("config.instanceUuid")
                 key = UUID(uuid) if uuid else None

@@ -141,6 +141,15 @@ def test_a_fault_becomes_what_it_means_for_one_vm_alone(vcenter, room, driver, f
     assert isinstance(made[good.key], VmFacts)
 
 
+@pytest.mark.parametrize("wrong", ["folder_ref", "pool_ref", "network_ref"])
+def test_a_place_that_is_gone_is_refused_for_that_vm_alone(room, driver, wrong):
+    good, bad = room.spec(), replace(room.spec(), **{wrong: "group-987654321"})
+    made = room.make_vms(good, bad)
+    assert isinstance(made[good.key], VmFacts)
+    assert isinstance(made[bad.key], Refused)
+    assert made[bad.key].code == "not_found"
+
+
 def test_a_task_that_ends_in_a_taken_name_asks_for_another_look(vcenter, room, driver):
     spec = room.spec()
     vcenter.program.inject("CloneVM_Task", "DuplicateName", kind="task", match=spec.name)
