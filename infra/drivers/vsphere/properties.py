@@ -5,13 +5,14 @@ Objects that went away are missing from the answer; they never fail the read of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
 from ..base import Refused
+from .faults import driver_error
 from .session import Session
 
 Collector = vmodl.query.PropertyCollector
@@ -57,7 +58,7 @@ def read_below(session: Session, root: Any, path: str, kind: Any, names: Sequenc
         propSet=[Collector.PropertySpec(type=kind, pathSet=list(names), all=False)],
         objectSet=[Collector.ObjectSpec(obj=root, skip=True, selectSet=[step])],
     )
-    return list(retrieve(session, [filters]))
+    return retrieve(session, [filters])
 
 
 def view_filter(view: Any, wanted: Mapping[Any, Sequence[str]]) -> Any:
@@ -78,18 +79,30 @@ def read_all(session: Session, wanted: Mapping[Any, Sequence[str]]) -> list[Foun
     """The named properties of every object of these kinds, in one read."""
     view = make_view(session, wanted)
     try:
-        return list(retrieve(session, [view_filter(view, wanted)]))
+        return retrieve(session, [view_filter(view, wanted)])
     finally:
         session.call(view.DestroyView)
 
 
-def retrieve(session: Session, filters: list[Any]) -> Iterator[Found]:
+def retrieve(session: Session, filters: list[Any]) -> list[Found]:
+    """What the filters ask for, complete. A property that we may not read is an error, never a gap in the answer."""
+    generation = session.login()
+    contents = _pages(session, filters)
+    if any(isinstance(one.fault, vim.fault.NotAuthenticated) for content in contents for one in content.missingSet):
+        session.login(instead_of=generation)  # govmomi's simulator says it so; a real vCenter refuses the call
+        contents = _pages(session, filters)
+    for content in contents:
+        for missing in content.missingSet:
+            if isinstance(missing.fault, vim.fault.NoPermission):
+                raise driver_error(missing.fault)
+    return [Found(content.obj, {change.name: change.val for change in content.propSet}) for content in contents]
+
+
+def _pages(session: Session, filters: list[Any]) -> list[Any]:
     collector = session.content.propertyCollector
     page = session.call(collector.RetrievePropertiesEx, specSet=filters, options=Collector.RetrieveOptions())
-    pages = []
+    contents: list[Any] = []
     while page is not None:
-        pages.append(page)
+        contents.extend(page.objects)
         page = session.call(collector.ContinueRetrievePropertiesEx, token=page.token) if page.token else None
-    for page in pages:
-        for content in page.objects:
-            yield Found(content.obj, {change.name: change.val for change in content.propSet})
+    return contents

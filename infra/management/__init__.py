@@ -1,0 +1,1 @@
+"""Commands of `manage.py` that run one of this room's processes."""
