@@ -17,7 +17,6 @@ from .session import Session, ref_of
 
 GIB = 1 << 30
 PORTGROUP = vim.dvs.DistributedVirtualPortgroup
-UPLINKS = "SYSTEM/DVS.UPLINKPG"
 
 HOST = (
     "name",
@@ -51,7 +50,7 @@ EVERYTHING: Mapping[Any, Sequence[str]] = {
     vim.HostSystem: HOST,
     vim.Datastore: DATASTORE,
     vim.Network: ("name",),
-    PORTGROUP: ("name", "config.defaultPortConfig", "tag"),
+    PORTGROUP: ("name", "config.defaultPortConfig"),
     vim.OpaqueNetwork: ("name",),
     vim.VirtualMachine: LIGHT,
 }
@@ -89,7 +88,6 @@ class Look:
             NetworkFacts(ref_of(one.obj, vim.Network), unquote(one.get("name", "")), kind, _vlan(one))
             for vim_kind, kind in kinds.items()
             for one in self._by_kind.get(vim_kind, ())
-            if UPLINKS not in {tag.key for tag in one.get("tag", ())}
         )
 
     def vms(self) -> tuple[VmFacts, ...]:
