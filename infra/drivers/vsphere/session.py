@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from pyVmomi import SoapStubAdapter, VmomiSupport, vim
 
-from ..base import Connection, DriverError, Refused
+from ..base import Connection, DriverError, Refused, Unreachable
 from .faults import translated
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class Session:
         self._waiting_stub: Any = None
         self._content: Any = None
         self._refused: tuple[float, Refused] | None = None
+        self._closed = False
 
     # --- calling ---------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,8 @@ class Session:
     def login(self, *, instead_of: int | None = None) -> int:
         """Make sure of a session and give its number; `instead_of` a number, of a newer one."""
         with self._lock:
+            if self._closed:
+                raise Unreachable("This session was given back.", code="session_lost")
             if self.generation and self.generation != instead_of:
                 return self.generation
             if self._refused and time.monotonic() < self._refused[0]:
@@ -92,8 +95,9 @@ class Session:
             return self.generation
 
     def close(self) -> None:
-        """Give the session back. A vCenter that does not answer forgets it by itself."""
+        """Give the session back, for good. A vCenter that does not answer forgets it by itself."""
         with self._lock:
+            self._closed = True
             if self._stub is None:
                 return
             if self._content is not None:
@@ -102,7 +106,6 @@ class Session:
             self._stub.DropConnections()
             self._waiting_stub.DropConnections()
             self._stub = self._waiting_stub = self._content = None
-            self.generation = 0
 
     def _open(self) -> None:
         endpoint = self.connection.endpoint
@@ -110,9 +113,15 @@ class Session:
             if self._stub is None:
                 self._stub, self._waiting_stub = self._stubs()
             self._stub.cookie = ""
-            content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+            content = self._retrieve_content()
             content.sessionManager.Login(self.connection.username, self.connection.password)
             self._content = content
+
+    def _retrieve_content(self) -> Any:
+        try:
+            return vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # pyVmomi, of XML that is not SOAP
+            raise Unreachable(f"{self.connection.endpoint} does not answer like a vCenter.") from error
 
     def _stubs(self) -> tuple[Any, Any]:
         there = urlsplit(self.connection.endpoint)
@@ -183,3 +192,14 @@ def _version(host: str, port: int, path: str, context: ssl.SSLContext, timeout_s
         if VmomiSupport.versionIdMap.get(version) in offered:
             return str(version)
     return OLDEST_VERSION
+
+
+def _offered(text: bytes) -> set[str | None]:
+    """Versions named in a vimServiceVersions.xml; none where it is something else."""
+    try:
+        namespaces = ElementTree.fromstring(text).findall("namespace")  # noqa: S314 - from a verified vCenter
+    except ElementTree.ParseError:
+        return set()
+    return {
+        one.text for part in namespaces for one in (*part.iterfind("version"), *part.iterfind("priorVersions/version"))
+    }

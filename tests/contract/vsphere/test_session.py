@@ -50,6 +50,22 @@ def test_an_endpoint_without_tls_is_refused(vcenter, connect):
     assert refused.value.code == "invalid"
 
 
+@pytest.mark.parametrize("path", ["/about", "/nowhere", "/folder"])
+def test_a_server_that_is_no_vcenter_is_said_to_be_none(vcenter, connect, path):
+    with pytest.raises(Unreachable):
+        connect(endpoint=vcenter.site.connection.endpoint.replace("/sdk", path)).check()
+
+
+def test_a_driver_that_was_closed_opens_no_session_again(vcenter, connect):
+    driver = connect()
+    driver.check()
+    driver.close()
+    before = vcenter.program.calls()["Login"]
+    with pytest.raises(Unreachable):
+        driver.check()
+    assert vcenter.program.calls()["Login"] == before
+
+
 def test_a_wrong_password_is_not_tried_again_at_once(vcenter, connect):
     driver = connect(password="wrong")
     before = vcenter.program.calls().get("Login", 0)

@@ -10,7 +10,17 @@ import pytest
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-from infra.drivers.base import FolderSpec, InFlight, NotReady, PoolPart, PoolSpec, Power, Refused, VmFacts
+from infra.drivers.base import (
+    AntiAffinityRule,
+    FolderSpec,
+    InFlight,
+    NotReady,
+    PoolPart,
+    PoolSpec,
+    Power,
+    Refused,
+    VmFacts,
+)
 from tests.contract.room import until
 
 USER_DATA = "#cloud-config\nhostname: a-very-secret-thing\n"
@@ -85,6 +95,19 @@ def test_folders_nest_below_the_datacenters_own(vcenter, room, driver):
     assert folder.name == f"acme ({key.hex[-12:]})"
     assert folder.parent.parent.name == "vm"
     driver.ensure_no_folder(ref)
+
+
+def test_a_rule_really_stands_in_the_vsphere_cluster(vcenter, room, driver):
+    keys = (room.vm().key, room.vm().key)
+    rule = AntiAffinityRule(f"facet-{uuid4()}", keys)
+    driver.ensure_rule(rule)
+    cluster = vm_of(vcenter, keys[0]).runtime.host.parent
+    found = [one for one in cluster.configurationEx.rule if one.name == rule.name]
+    assert [type(one) for one in found] == [vim.cluster.AntiAffinityRuleSpec]
+    assert found[0].enabled
+    assert {vm.config.instanceUuid for vm in found[0].vm} == {str(key) for key in keys}
+    driver.ensure_no_rule(rule.name)
+    assert rule.name not in {one.name for one in cluster.configurationEx.rule}
 
 
 def test_a_batch_of_vms_costs_few_calls_and_never_a_full_read(vcenter, room, driver):
