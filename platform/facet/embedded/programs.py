@@ -1,0 +1,71 @@
+"""What the stack consists of: one command for each program, as a list of arguments."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import postgres, valkey
+from .home import LOOPBACK, Home
+
+RACKS = 3
+HOSTS_PER_RACK = 8
+WORKER_SLOTS = 8
+
+
+@dataclass(frozen=True)
+class Program:
+    """`stop` ends it well; `prefix` stands before it where it must not run as root; `data` programs end last."""
+
+    name: str
+    argv: tuple[str, ...]
+    stop: signal.Signals = signal.SIGTERM
+    prefix: tuple[str, ...] = ()
+    data: bool = False
+
+
+def databases(home: Home) -> list[Program]:
+    """PostgreSQL and Valkey; everything else needs them."""
+    server = postgres.Server.at(home.path)
+    command = server.command()[len(server.prefix) :]
+    return [
+        Program("postgres", tuple(command), signal.SIGINT, server.prefix, data=True),
+        Program("valkey", tuple(valkey.Server.at(home.path).command()), data=True),
+    ]
+
+
+def simulator(home: Home) -> Program:
+    """The datacenter that IT can register as a site. Needs no database."""
+    place = ("--home", str(home.path / "simulator"), "--port", str(home.simulator_port))
+    who = ("--password-file", str(home.simulator_password), "--network", home.guest_network())
+    size = ("--racks", str(RACKS), "--hosts-per-rack", str(HOSTS_PER_RACK))
+    return Program("simulator", _python("facet.manage", "simulate", *place, *who, *size))
+
+
+def services(home: Home) -> list[Program]:
+    """Facet's own processes: they need a migrated database."""
+    web = ("--interface", "wsgi", "--host", LOOPBACK, "--port", str(home.port), "--workers", "1")
+    events = ("--host", LOOPBACK, "--port", str(home.events_port), "--no-access-log")
+    celery = ("celery", "-A", "facet.celery")
+    quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+    return [
+        Program("web", _python("granian", *web, "--blocking-threads", "4", "facet.wsgi:application")),
+        Program(
+            "events",
+            _python("uvicorn", *events, "--timeout-graceful-shutdown", "2", "facet.events_asgi:application"),
+        ),
+        Program("worker", _python(*celery, "worker", "-P", "threads", "-c", str(WORKER_SLOTS), *quiet)),
+        Program("beat", _python(*celery, "beat", "--pidfile=")),
+        Program("watch", _python("facet.manage", "watch")),
+    ]
+
+
+def manage(*arguments: str) -> Sequence[str]:
+    """A management command that runs to its end."""
+    return _python("facet.manage", *arguments)
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
