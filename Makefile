@@ -1,6 +1,6 @@
 # Everything runs from .venv, which is made from the hashed lock. Relative paths only: the folder may have spaces in its name.
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop test check bench gauntlet clean
+.PHONY: help demo run stop test check bench clean
 PYTHON ?= python3
 ONLY ?=
 export PYTHONPATH :=
@@ -38,9 +38,6 @@ check: .venv/ready  ## format, lint, types, import contracts, migrations, fast t
 
 bench: .venv/ready  ## measure (ONLY=ledger|vsphere|clusters|console|engine)
 	@.venv/bin/python -m tests.bench $(ONLY)
-
-gauntlet: .venv/ready  ## the long race and crash test (N= SEED= MINUTES=)
-	@.venv/bin/python -m tests.gauntlet $(if $(N),--n $(N)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:  ## remove what was built; .facet (your data) stays
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ from facet.embedded.postgres import CannotStart
 from facet.embedded.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
-ODD = "a home; with # odd %(names)s 'and' spaces"
+ODD = "a home; with, # odd %(names)s 'and' spaces"
 LONG = "deep-" * 18
 
 

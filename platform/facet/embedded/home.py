@@ -77,6 +77,7 @@ class Home:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
         self.logs.mkdir(mode=0o700, exist_ok=True)
+        (self.path / "static").mkdir(mode=0o700, exist_ok=True)  # the web server looks for it
         write_once(self.path / "secret-key", secrets.token_urlsafe(50))
         key = base64.b64encode(os.urandom(32)).decode()
         write_once(self.path / "keys.json", json.dumps({"current": "k1", "keys": {"k1": key}}))

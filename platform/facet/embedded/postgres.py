@@ -65,7 +65,7 @@ def namespaces_allowed() -> bool:
 def socket_folder(home: Path) -> Path:
     """A 0700 folder with a path short enough for a unix socket: in `home`, else one of ours in the temporary folder."""
     inside = home / "run"
-    if len(os.fsencode(inside)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(inside)) > LONGEST_SOCKET_PATH or set(str(inside)) & set(',"'):  # PostgreSQL reads a list
         mark = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
         inside = Path(tempfile.gettempdir()) / f"facet-{os.getuid()}-{mark}"
     inside.mkdir(mode=0o700, parents=True, exist_ok=True)

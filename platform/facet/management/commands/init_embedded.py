@@ -1,0 +1,29 @@
+"""`manage.py init_embedded`: the first admin of an embedded stack, with the password that lies in FACET_HOME."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from facet.rest.access import SYSTEM
+from tenants import isolation, services
+from tenants.models import Role, User
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = "Make the user `admin`, a platform-admin, with the password in FACET_HOME/admin-password. Once."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        password = (settings.FACET_HOME / "admin-password").read_text().strip()
+        with isolation.context(isolation.SYSTEM):
+            if User.objects.filter(name=ADMIN).exists():
+                return
+            services.create_user(name=ADMIN, password=password, by=SYSTEM)
+            platform = {"tenant": None, "project": None, "group": None, "service_account": None}
+            services.add_member(role=Role.PLATFORM_ADMIN, user=ADMIN, by=SYSTEM, **platform)
+        self.stdout.write(f"made the user {ADMIN}")
