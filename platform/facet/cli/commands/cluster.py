@@ -1,0 +1,201 @@
+"""Clusters: what a team asks for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .. import resolve
+from ..client import Document
+from ..faults import NotFound
+from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
+from ..output import Column, Format, Row, age
+from ..session import Session
+
+app = noun("Clusters: Kubernetes for a project.")
+
+
+def _nodes(row: Row) -> str:
+    groups = [row.get("control_planes") or {}, *(row.get("node_pools") or [])]
+    wanted = sum(int(group.get("count") or group.get("size") or 0) for group in groups)
+    return f"{sum(int(group.get('ready') or 0) for group in groups)}/{wanted}"
+
+
+def _groups(row: Row) -> str:
+    planes = row.get("control_planes") or {}
+    parts = [f"control-plane {planes.get('ready') or 0}/{planes.get('count') or 0}"]
+    parts += [
+        f"{pool.get('name')} {pool.get('ready') or 0}/{pool.get('size') or 0}" for pool in row.get("node_pools") or []
+    ]
+    return ", ".join(parts)
+
+
+COLUMNS = [
+    Column("name", "name"),
+    Column("phase", "phase", state=True),
+    Column("version", "version"),
+    Column("nodes", _nodes, right=True),
+    Column("zones", "zones"),
+    Column("endpoint", "endpoint"),
+    Column("age", lambda row: age(row.get("created_at"))),
+    Column("simulated", "simulated"),
+    Column("reason", "reason"),
+]
+NODES = [
+    Column("name", "name"),
+    Column("role", "role"),
+    Column("phase", "phase", state=True),
+    Column("ready", "ready", state=True),
+    Column("address", "address"),
+    Column("host", "host"),
+    Column("reason", "reason"),
+]
+
+Zones = Annotated[
+    list[str], typer.Option("--zone", metavar="NAME", help="Where; may be said again.", show_default=False)
+]
+Planes = Annotated[int, typer.Option("--control-planes", min=1, help="An odd number.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Nodes of the pool `workers`.")]
+Version = Annotated[
+    str, typer.Option("--version", help="As in v1.34.2; the newest offered by default.", show_default=False)
+]
+Framework = Annotated[str, typer.Option("--framework", help="What kind of cluster.", show_default=False)]
+FlavorOption = Annotated[str, typer.Option("--flavor", help="The workers' flavor.", show_default=False)]
+PlaneFlavor = Annotated[
+    str, typer.Option("--control-plane-flavor", help="The control planes' flavor.", show_default=False)
+]
+PodCidr = Annotated[str, typer.Option("--pod-cidr", help="Addresses of pods.", show_default=False)]
+ServiceCidr = Annotated[str, typer.Option("--service-cidr", help="Addresses of services.", show_default=False)]
+
+
+def wanted(
+    *, name: str, zones: list[str], control_planes: int, workers: int, version: str = "", framework: str = "",
+    flavor: str = "", control_plane_flavor: str = "", pod_cidr: str = "", service_cidr: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """The body that asks for a cluster; what is not said is not sent, so that the server's defaults hold."""
+    planes: dict[str, Any] = {"count": control_planes}
+    pool: dict[str, Any] = {"name": "workers", "size": workers}
+    if control_plane_flavor:
+        planes["flavor"] = control_plane_flavor
+    if flavor:
+        pool["flavor"] = flavor
+    body: dict[str, Any] = {"name": name, "zones": zones, "control_planes": planes, "node_pools": [pool]}
+    if version:
+        body["version"] = version
+    if framework:
+        body["framework"] = framework
+    network = {key: value for key, value in (("pod_cidr", pod_cidr), ("service_cidr", service_cidr)) if value}
+    if network:
+        body["network"] = network
+    return body
+
+
+def find(session: Session, name: str, project: str) -> Document:
+    """The cluster of this name in the project, or of this id."""
+    if resolve.is_id(name):
+        return session.api.get(f"clusters/{name}")
+    owner = session.project(project)
+    where = f"{(owner.get('tenant') or {}).get('name')}/{owner['name']}"
+    return resolve.one(session.api, "cluster", name, within=f"projects/{owner['id']}/clusters", where=where)
+
+
+@app.command(
+    epilog=examples(
+        "facet cluster create shop --project acme/web --zone az1 --control-planes 1 --workers 3 --wait",
+        "facet cluster create shop --project acme/web --zone az1 --version v1.34.2 --wait --timeout 20m",
+    )
+)
+def create(
+    ctx: typer.Context,
+    name: Name,
+    zone: Zones,
+    project: Project = "",
+    control_planes: Planes = 1,
+    workers: Workers = 1,
+    version: Version = "",
+    framework: Framework = "",
+    flavor: FlavorOption = "",
+    control_plane_flavor: PlaneFlavor = "",
+    pod_cidr: PodCidr = "",
+    service_cidr: ServiceCidr = "",
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Ask for a cluster. What does not fit is refused at once, with the reasons."""
+    session = Session(ctx, output)
+    body = wanted(
+        name=name, zones=zone, control_planes=control_planes, workers=workers, version=version, framework=framework,
+        flavor=flavor, control_plane_flavor=control_plane_flavor, pod_cidr=pod_cidr, service_cidr=service_cidr,
+    )  # fmt: skip
+    answer = session.api.post(f"projects/{session.project(project)['id']}/clusters", body)
+    session.finish(answer, "cluster", waiting=wait, timeout=timeout, path="clusters", columns=COLUMNS)
+
+
+@app.command("list", epilog=examples("facet cluster list --project acme/web"))
+def list_(ctx: typer.Context, project: Project = "", output: Output = Format.TABLE) -> None:
+    """A project's clusters."""
+    session = Session(ctx, output)
+    owner = session.project(project)
+    session.printer.rows(session.api.items(f"projects/{owner['id']}/clusters"), COLUMNS, nothing="No clusters yet.")
+
+
+@app.command(epilog=examples("facet cluster show shop --project acme/web"))
+def show(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
+    """One cluster."""
+    session = Session(ctx, output)
+    columns = [Column("node pools", _groups) if column.title == "nodes" else column for column in COLUMNS]
+    session.printer.one(find(session, name, project), [*columns, Column("id", "id")])
+
+
+@app.command(epilog=examples("facet cluster nodes shop --project acme/web"))
+def nodes(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
+    """A cluster's nodes, as they were last seen."""
+    session = Session(ctx, output)
+    cluster = find(session, name, project)
+    session.printer.rows(session.api.items(f"clusters/{cluster['id']}/nodes"), NODES, nothing="No nodes yet.")
+
+
+@app.command(epilog=examples("facet cluster scale shop --project acme/web --workers 5 --wait"))
+def scale(
+    ctx: typer.Context,
+    name: NameOrId,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="How many nodes the pool shall have.", show_default=False)
+    ],
+    project: Project = "",
+    pool: Annotated[str, typer.Option("--pool", help="The node pool.")] = "workers",
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Change how many workers a cluster has. Nodes that go are drained first."""
+    session = Session(ctx, output)
+    cluster = find(session, name, project)
+    pools = {found["name"]: found["id"] for found in cluster.get("node_pools") or []}
+    if pool not in pools:
+        raise NotFound(f"{cluster['name']} has no node pool {pool}.", hint=f"Node pools: {', '.join(pools) or 'none'}.")
+    answer = session.api.patch(f"node-pools/{pools[pool]}", {"size": workers})
+    answer.setdefault("cluster", cluster)
+    session.finish(answer, "cluster", waiting=wait, timeout=timeout, path="clusters", columns=COLUMNS)
+
+
+@app.command(epilog=examples("facet cluster delete shop --project acme/web --yes --wait"))
+def delete(
+    ctx: typer.Context,
+    name: NameOrId,
+    project: Project = "",
+    yes: Yes = False,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Delete a cluster and all its machines."""
+    session = Session(ctx, output)
+    cluster = find(session, name, project)
+    session.confirm(f"Delete cluster {cluster['name']} and all its machines?", yes=yes)
+    answer = session.api.delete(f"clusters/{cluster['id']}")
+    session.finish(answer, "cluster", waiting=wait, timeout=timeout)
+    if wait or not answer:
+        session.printer.done(f"cluster {cluster['name']} deleted")

@@ -1,0 +1,142 @@
+"""Zones: availability zones, carved by IT out of sites."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .. import resolve
+from ..faults import Usage
+from ..options import Name, NameOrId, Output, Timeout, Wait, Yes, examples, noun
+from ..output import Column, Format, Row, plain
+from ..session import Session
+
+app = noun("Availability zones: hosts, datastores and networks of one site.")
+
+
+def _selector(row: Row) -> str:
+    return " ".join(f"{key}={plain(value)}" for key, value in (row.get("selector") or {}).items())
+
+
+COLUMNS = [
+    Column("name", "name"),
+    Column("site", "site"),
+    Column("phase", "phase", state=True),
+    Column("selector", _selector),
+    Column("datastores", "datastores"),
+    Column("networks", "networks"),
+    Column("endpoints", "endpoint_range"),
+    Column("reason", "reason"),
+]
+
+
+@app.command(
+    epilog=examples(
+        "facet zone create az1 --site dc1 --vsphere-cluster DC0_C0 --datastore LocalDS_0"
+        ' --network "VM Network" --endpoint-range 10.0.8.10-10.0.8.250 --wait',
+        "facet zone create az2 --site dc1 --label rack=r2 --datastore ds2 --network lan2 --wait",
+    )
+)
+def create(
+    ctx: typer.Context,
+    name: Name,
+    site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site to carve it from.", show_default=False)],
+    vsphere_cluster: Annotated[
+        str,
+        typer.Option(
+            "--vsphere-cluster", metavar="NAME", help="All hosts of this vSphere cluster.", show_default=False
+        ),
+    ] = "",
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="This host; may be said again.", show_default=False),
+    ] = None,
+    label: Annotated[
+        str, typer.Option("--label", metavar="KEY=VALUE", help="All hosts with this label.", show_default=False)
+    ] = "",
+    datastore: Annotated[
+        list[str] | None,
+        typer.Option("--datastore", metavar="NAME", help="Used for disks; may be said again.", show_default=False),
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", metavar="NAME", help="Used by VMs; may be said again.", show_default=False),
+    ] = None,
+    endpoint_range: Annotated[
+        str,
+        typer.Option(
+            "--endpoint-range", metavar="FIRST-LAST", help="Addresses for clusters' endpoints.", show_default=False
+        ),
+    ] = "",
+    cpu_overcommit: Annotated[
+        float | None, typer.Option("--cpu-overcommit", min=0.1, help="vCPUs on a core.", show_default="4")
+    ] = None,
+    memory_overcommit: Annotated[
+        float | None,
+        typer.Option("--memory-overcommit", min=0.1, help="Memory promised by memory there is.", show_default="1"),
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Carve a zone by vSphere cluster, by hosts or by a label."""
+    selectors: list[dict[str, Any]] = []
+    if vsphere_cluster:
+        selectors.append({"vsphere_cluster": vsphere_cluster})
+    if host:
+        selectors.append({"hosts": host})
+    if label:
+        selectors.append({"label": label})
+    if len(selectors) != 1:
+        raise Usage("Which hosts? Say one of --vsphere-cluster, --host and --label.")
+    body: dict[str, Any] = {
+        "name": name, "site": site, "selector": selectors[0], "datastores": datastore or [], "networks": network or [],
+        "endpoint_range": endpoint_range,
+    }  # fmt: skip
+    if cpu_overcommit is not None:
+        body["cpu_overcommit"] = cpu_overcommit
+    if memory_overcommit is not None:
+        body["memory_overcommit"] = memory_overcommit
+    session = Session(ctx, output)
+    session.finish(
+        session.api.post("zones", body), "zone", waiting=wait, timeout=timeout, path="zones", columns=COLUMNS
+    )
+
+
+@app.command("list", epilog=examples("facet zone list"))
+def list_(ctx: typer.Context, output: Output = Format.TABLE) -> None:
+    """The zones that you may see."""
+    session = Session(ctx, output)
+    session.printer.rows(session.api.items("zones"), COLUMNS, nothing="No zones yet.")
+
+
+@app.command(epilog=examples("facet zone show az1"))
+def show(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> None:
+    """One zone."""
+    session = Session(ctx, output)
+    more = [
+        Column("cpu overcommit", "cpu_overcommit"),
+        Column("memory overcommit", "memory_overcommit"),
+        Column("id", "id"),
+    ]
+    session.printer.one(resolve.one(session.api, "zone", name), [*COLUMNS, *more])
+
+
+@app.command(epilog=examples("facet zone delete az1 --yes --wait"))
+def delete(
+    ctx: typer.Context,
+    name: NameOrId,
+    yes: Yes = False,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Give a zone's hosts back. Nothing may be in use there."""
+    session = Session(ctx, output)
+    zone = resolve.one(session.api, "zone", name)
+    session.confirm(f"Delete zone {zone['name']}?", yes=yes)
+    answer = session.api.delete(f"zones/{zone['id']}")
+    session.finish(answer, "zone", waiting=wait, timeout=timeout)
+    if wait or not answer:
+        session.printer.done(f"zone {zone['name']} deleted")
