@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import typer.main
 
@@ -71,9 +72,16 @@ def _command(path: str, command: Any) -> str:
 
 def _option(param: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
-    choices = getattr(param.type, "choices", None)
-    value = f" `{'|'.join(map(str, choices))}`" if choices else f" `{param.metavar}`" if param.metavar else ""
+    choices = _choices(param.type_descriptor.annotation)
+    value = f" `{choices or param.metavar}`" if choices or param.metavar else ""
     return f"{names}{value}: {param.help}{' Required.' if param.required else ''}"
+
+
+def _choices(annotation: Any) -> str:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return "|".join(str(member.value) for member in kind)
+    return ""
 
 
 def _examples(epilog: str) -> list[str]:
