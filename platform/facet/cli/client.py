@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -31,9 +31,7 @@ class Client:
     """
 
     def __init__(self, context: Context) -> None:
-        address = urlsplit(context.server)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise Usage(f"{context.server!r} is no address of a server, as https://facet.example.org is.")
+        address = address_of(context.server)
         self.server = context.server
         self._http = httpx.Client(
             base_url=f"{context.server.rstrip('/')}/api/v1/",
@@ -88,7 +86,10 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Document:
         params = {key: str(value) for key, value in (query or {}).items() if value is not None}
-        request = self._http.build_request(method, path, params=params, json=body, headers=headers)
+        try:
+            request = self._http.build_request(method, path, params=params, json=body, headers=headers)
+        except (httpx.InvalidURL, UnicodeEncodeError):
+            raise Usage("A name or an id holds characters that none of Facet's has.") from None
         repeatable = method in ("GET", "POST")
         for pause in (*PAUSES_S, None):
             try:
@@ -96,7 +97,7 @@ class Client:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if pause is None or _is_tls(error):
                     raise self._unreachable(error) from None
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if pause is None or not repeatable:
                     raise self._unreachable(error) from None
             else:
@@ -105,7 +106,7 @@ class Client:
             time.sleep(pause)
         raise AssertionError("the last try answers or raises")
 
-    def _unreachable(self, error: httpx.TransportError) -> Fault:
+    def _unreachable(self, error: httpx.RequestError) -> Fault:
         if _is_tls(error):
             hint = "Name the CA that signed its certificate: --ca-file at login, or FACET_CA_FILE."
             return Fault(f"{self.server} is not trusted: {error}", hint=hint)
@@ -136,6 +137,19 @@ class Client:
         )
 
 
+def address_of(server: str) -> SplitResult:
+    """The parts of a server's address. Raises Usage for what is none."""
+    try:
+        address = urlsplit(server)
+        right = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+        httpx.URL(server)
+    except (ValueError, httpx.InvalidURL):
+        right = False
+    if not right:
+        raise Usage(f"{server!r} is no address of a server, as https://facet.example.org is.")
+    return address
+
+
 def _try_again(response: httpx.Response) -> bool:
     """The server is starting, or still busy with the first saying of this very request."""
     if response.status_code in _BUSY:
@@ -161,7 +175,7 @@ def _trust(scheme: str, ca_file: str) -> ssl.SSLContext:
         raise Usage(f"The CA file {ca_file} cannot be read: {error}") from None
 
 
-def _is_tls(error: httpx.TransportError) -> bool:
+def _is_tls(error: httpx.RequestError) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error) or "[SSL" in str(error)
 
 

@@ -172,6 +172,8 @@ def _count(step: Mapping[str, Any]) -> str:
 
 def _took(step: Mapping[str, Any]) -> str:
     """How long a step has taken by the server's clock; nothing before its start."""
+    if step.get("phase") == "waiting":
+        return ""
     try:
         start = datetime.fromisoformat(str(step.get("started_at")))
         end = datetime.fromisoformat(str(step["ended_at"])) if step.get("ended_at") else datetime.now(UTC)

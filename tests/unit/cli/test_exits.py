@@ -132,6 +132,19 @@ def test_wrong_use_is_2_and_changes_nothing(form: tuple[str, ...], facet, server
     assert server.writes() == []
 
 
+@pytest.mark.parametrize("address", ["", "x", "ftp://x", "http://[bad", "http://x:99999", "http://", "http://a b:x"])
+def test_what_is_no_address_is_wrong_use(address: str, facet, monkeypatch) -> None:
+    monkeypatch.delenv("FACET_URL")
+
+    assert facet("login", "--server", address, "--user", "ada", "--password-stdin", stdin="x\n").code == 2
+
+
+@pytest.mark.parametrize("id", ["a\nb", "\x00", "\ud800", "../tenants", "é"])
+def test_strange_ids_are_sentences(id: str, facet) -> None:
+    assert facet("operation", "show", id).code == 2
+    assert facet("tenant", "show", id).code in (2, 3)
+
+
 def test_nobody_to_ask_is_refused(facet, server) -> None:
     assert "--yes" in facet("cluster", "delete", "shop", "--project", "acme/web").err
 

@@ -24,7 +24,7 @@ def test_amounts_become_the_apis(text: str, expected: dict[str, int | None]) -> 
     "text",
     [
         "", ",", "vcpu", "vcpu=", "cpu=1", "vcpu=1.5", "vcpu=-1", "vcpu=1GiB", "memory=1", "memory=1GB",
-        "memory=1.0001MiB",        "storage=1MiB", "vcpu=1,vcpu=2", "vms=1e3", "vms=٣", "vcpu=99999999999999", "memory=1GiB=2",
+        "memory=1.0001MiB", "storage=1MiB", "vcpu=1,vcpu=2", "vms=1e3", "vms=٣", "vcpu=99999999999999", "memory=1GiB=2",
     ],
 )  # fmt: skip
 def test_what_is_no_amount_is_wrong_use(text: str) -> None:

@@ -7,12 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from .. import config
-from ..client import LOOPBACK, Client
+from ..client import LOOPBACK, Client, address_of
 from ..config import Context
 from ..faults import ApiProblem, Exit, Usage
 from ..options import Output, PasswordStdin, examples
@@ -134,6 +133,6 @@ def _with_token(made: Context, token: str) -> Context:
 
 
 def _warn_of_plain_text(printer: Printer, server: str) -> None:
-    address = urlsplit(server)
+    address = address_of(server)
     if address.scheme == "http" and address.hostname not in LOOPBACK:
         printer.warn(f"{server} has no TLS: whoever is on the way reads the password and the token.")

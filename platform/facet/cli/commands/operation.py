@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .. import quantities, wait
+from .. import quantities, resolve, wait
+from ..faults import Usage
 from ..options import Limit, Output, Timeout, examples, noun
 from ..output import Column, Format, Row, age, local_time
 from ..problems import details, first_cause
@@ -38,6 +39,12 @@ STEPS = [
     Column("ended", lambda row: local_time(row.get("ended_at") or "")),
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.", show_default=False)]
+
+
+def _id(text: str) -> str:
+    if not resolve.is_id(text):
+        raise Usage(f"{text!r} is no operation's id.", hint="Ids: facet operation list")
+    return text
 
 
 class Phase(StrEnum):
@@ -78,7 +85,7 @@ def list_(
 def show(ctx: typer.Context, operation: Id, output: Output = Format.TABLE) -> None:
     """One operation: its steps, and the first cause if it failed."""
     session = Session(ctx, output)
-    found = session.api.get(f"operations/{operation}")
+    found = session.api.get(f"operations/{_id(operation)}")
     session.printer.one(found, COLUMNS)
     if session.printer.for_people:
         if found.get("steps"):
@@ -93,7 +100,7 @@ def watch(ctx: typer.Context, operation: Id, timeout: Timeout = "", output: Outp
     """Follow an operation to its end; exit code 7 when it failed."""
     session = Session(ctx, output)
     timeout_s = quantities.duration_s(timeout, option="--timeout") if timeout else None
-    found = session.api.get(f"operations/{operation}")
+    found = session.api.get(f"operations/{_id(operation)}")
     ended = wait.until_done(session.api, session.printer, found, timeout_s=timeout_s)
     if not session.printer.for_people:
         session.printer.document(ended)
@@ -103,7 +110,7 @@ def watch(ctx: typer.Context, operation: Id, timeout: Timeout = "", output: Outp
 def cancel(ctx: typer.Context, operation: Id, output: Output = Format.TABLE) -> None:
     """Take back what an open operation asked for."""
     session = Session(ctx, output)
-    answer = session.api.post(f"operations/{operation}/cancel")
+    answer = session.api.post(f"operations/{_id(operation)}/cancel")
     if session.printer.for_people:
         session.printer.done(f"{wait.label(answer.get('operation', answer))}: cancelling was asked for")
     else:
