@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -24,7 +25,11 @@ LOGIN_LIFE = timedelta(hours=24)
 
 
 def issue(
-    *, user: User | None = None, service_account: ServiceAccount | None = None, name: str = "", life: timedelta = DEFAULT_LIFE
+    *,
+    user: User | None = None,
+    service_account: ServiceAccount | None = None,
+    name: str = "",
+    life: timedelta = DEFAULT_LIFE,
 ) -> tuple[Token, str]:
     """A new token and its text, which is nowhere kept. Raises Invalid for a life beyond a year."""
     if not timedelta(0) < life <= LONGEST_LIFE:
@@ -66,7 +71,7 @@ def _caller(
     kind, id, name, token_id, grants = row
     return Caller(
         actor=Actor(kind=kind, id=id, name=name, source_ip=source_ip, request_id=request_id),
-        grants=tuple(Grant(Role(role), _uuid(tenant), _uuid(project)) for role, tenant, project in grants),
+        grants=tuple(Grant(Role(role), _uuid(tenant), _uuid(project)) for role, tenant, project in json.loads(grants)),
         token_id=token_id,
         by_session=by_session,
     )

@@ -225,3 +225,11 @@ class Quota(Owned, models.Model):
             ),
             models.CheckConstraint(condition=Q(used__gte=0, handed_down__gte=0), name="quota_never_negative"),
         ]
+
+
+class LoginFailure(models.Model):
+    """A wrong password, remembered for some minutes to slow down guessing."""
+
+    name = models.CharField(max_length=63)
+    source_ip = models.GenericIPAddressField(null=True)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)

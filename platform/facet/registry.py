@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
+import infra.reconcile
+import infra.services
 from facet.operations.engine import Outcome, Turn
+from facet.operations.models import Operation
+from facet.rest.access import Actor
+from infra.models import Zone
 from tenants import isolation
 
-RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {}
+RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
+    "site": infra.reconcile.site,
+    "zone": infra.reconcile.zone,
+}
+CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {}
+SITE_OBSERVERS: Sequence[Callable[..., None]] = ()
 
 
 def context(tenant_id: UUID | None) -> AbstractContextManager[None]:
     """A pass over a tenant's object sees that tenant; a pass over the platform's sees all."""
     return isolation.context(isolation.of([tenant_id]) if tenant_id else isolation.SYSTEM)
+
+
+def zone_id(name_or_id: str) -> UUID:
+    """For rooms that may not import infra: a living zone's id. Raises Invalid."""
+    return infra.services.zone_by_name(name_or_id).id
+
+
+def zone_names() -> Mapping[UUID, str]:
+    return dict(Zone.objects.values_list("id", "name"))

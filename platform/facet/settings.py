@@ -156,6 +156,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {  # enumerations that differ under one field name
+        "RoleEnum": "tenants.models.Role",
+        "ProjectRoleEnum": "tenants.serializers.PROJECT_ROLE_CHOICES",
+        "OperationPhaseEnum": "facet.operations.models.Phase",
+    },
 }
 
 CELERY_BROKER_URL = broker(FACET_REDIS_URL)

@@ -13,7 +13,7 @@ def _cases():
         yield pytest.param(promise, id=promise.id, marks=[open_mark] if promise.state == "open" else [])
 
 
-@pytest.mark.parametrize("promise", _cases())
+@pytest.mark.parametrize("promise", list(_cases()))
 def test_a_promise_is_kept_by_a_test_with_a_body(promise):
     assert promises.fault(promise) is None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -20,7 +20,10 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from facet.rest.access import Actor
+
 from . import bell, circuits, wakeups
+from .models import Operation
 
 log = structlog.get_logger(__name__)
 
@@ -105,9 +108,17 @@ class Wiring(Protocol):
     """What facet/registry.py gives the engine."""
 
     RECONCILERS: Mapping[str, Callable[[Turn], Outcome]]
+    CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
+    SITE_OBSERVERS: Sequence[Callable[..., None]]  # told what a site shows: (turn, site_id, vms, complete)
 
     @staticmethod
     def context(tenant_id: UUID | None) -> AbstractContextManager[None]: ...
+
+    @staticmethod
+    def zone_id(name_or_id: str) -> UUID: ...
+
+    @staticmethod
+    def zone_names() -> Mapping[UUID, str]: ...
 
 
 def wiring() -> Wiring:

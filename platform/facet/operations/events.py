@@ -6,19 +6,30 @@ the oldest transaction still running: whatever commits later sorts after what wa
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.db.models import QuerySet
+from psycopg2.extras import Json
 
 from facet.rest.access import Actor
+from facet.rest.ids import uuid7
 from facet.rest.problems import Invalid
 
 from .models import Event
 
 CHANNEL = "facet_events"
 Cursor = tuple[int, int]
+
+_INSERT = """
+insert into operations_event (id, at, verb, actor_kind, actor_id, actor_name, source_ip, request_id, target_kind,
+    target_id, target_name, tenant_id, project_id, message, before, after)
+values (%(id)s, now(), %(verb)s, %(actor_kind)s, %(actor_id)s, %(actor_name)s, %(source_ip)s, %(request_id)s, %(kind)s,
+    %(target)s, %(name)s, %(tenant)s, %(project)s, %(message)s, %(before)s, %(after)s)
+"""
 
 
 def record(
@@ -35,24 +46,32 @@ def record(
     after: dict[str, Any] | None = None,
 ) -> None:
     """Append one event in the caller's transaction, and ring for the streams. Never pass a secret."""
-    Event.objects.create(
-        verb=verb,
-        actor_kind=by.kind,
-        actor_id=by.id,
-        actor_name=by.name,
-        source_ip=by.source_ip,
-        request_id=by.request_id,
-        target_kind=kind,
-        target_id=id,
-        target_name=name,
-        tenant_id=tenant_id,
-        project_id=project_id,
-        message=message,
-        before=before,
-        after=after,
-    )
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor:  # plain SQL: a tenant may write what it may not read back (RETURNING would)
+        cursor.execute(
+            _INSERT,
+            {
+                "id": uuid7(),
+                "verb": verb,
+                "actor_kind": by.kind,
+                "actor_id": by.id,
+                "actor_name": by.name,
+                "source_ip": by.source_ip,
+                "request_id": by.request_id,
+                "kind": kind,
+                "target": id,
+                "name": name,
+                "tenant": tenant_id,
+                "project": project_id,
+                "message": message,
+                "before": None if before is None else Json(before, dumps=_dumps),
+                "after": None if after is None else Json(after, dumps=_dumps),
+            },
+        )
         cursor.execute("select pg_notify(%s, '')", [CHANNEL])
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder)
 
 
 def settled(events: QuerySet[Event], after: Cursor | None = None) -> QuerySet[Event]:
@@ -60,7 +79,8 @@ def settled(events: QuerySet[Event], after: Cursor | None = None) -> QuerySet[Ev
     events = events.extra(where=["operations_event.xid < pg_snapshot_xmin(pg_current_snapshot())"])
     if after is not None:
         events = events.extra(
-            where=["(operations_event.xid, operations_event.seq) > (%s::text::xid8, %s)"], params=[str(after[0]), after[1]]
+            where=["(operations_event.xid, operations_event.seq) > (%s::text::xid8, %s)"],
+            params=[str(after[0]), after[1]],
         )
     return events.order_by("xid", "seq")
 

@@ -39,7 +39,9 @@ class Step:
     total: int = 1
 
 
-def start(verb: str, *, target: Target, by: Actor, generation: int = 1, undo: dict[str, Any] | None = None) -> Operation:
+def start(
+    verb: str, *, target: Target, by: Actor, generation: int = 1, undo: dict[str, Any] | None = None
+) -> Operation:
     """A new operation and its event. A newer one on the same target cancels those that are still open."""
     operation = Operation(
         verb=verb,
@@ -53,9 +55,7 @@ def start(verb: str, *, target: Target, by: Actor, generation: int = 1, undo: di
         undo=undo,
         actor={"kind": by.kind, "id": str(by.id) if by.id else None, "name": by.name},
     )
-    open_ones(target.kind, target.id).update(
-        phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id
-    )
+    open_ones(target.kind, target.id).update(phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id)
     operation.save(force_insert=True)
     events.record(
         verb,

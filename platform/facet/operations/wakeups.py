@@ -110,9 +110,7 @@ def still_ours(lease: Lease) -> bool:
 
 def finish(lease: Lease) -> None:
     """Nothing more to do: delete the row, unless someone woke it meanwhile; then it is due at once."""
-    if not _one(
-        "delete from operations_wakeup where id = %s and turn = %s and wakes = seen", [lease.id, lease.turn]
-    ):
+    if not _one("delete from operations_wakeup where id = %s and turn = %s and wakes = seen", [lease.id, lease.turn]):
         _due_at_once(lease)
 
 

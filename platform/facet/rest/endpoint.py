@@ -12,14 +12,16 @@ from contextlib import nullcontext
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from . import idempotency
 from .access import Access
-from .problems import Forbidden, NotFound, PreconditionFailed
+from .problems import Forbidden, Invalid, NotFound, PreconditionFailed
 
 
 class Endpoint(GenericViewSet):
@@ -33,6 +35,9 @@ class Endpoint(GenericViewSet):
     secret_answers: ClassVar[frozenset[str]] = frozenset()  # actions whose answer holds a secret
     filter_fields: ClassVar[tuple[str, ...]] = ("name",)
     lookup_field = "pk"
+
+    requests: ClassVar[dict[str, type[Serializer]]] = {}  # action -> what its body looks like
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}  # action -> status and serializer, where not 200 and the default
 
     parent: Any = None
 
@@ -89,14 +94,23 @@ class Endpoint(GenericViewSet):
         for field in self.filter_fields:
             value = self.request.query_params.get(field)
             if value is not None:
-                queryset = queryset.filter(**{field: value.replace("\x00", "")})
+                queryset = queryset.filter(**{field: self._filter_value(queryset.model, field, value)})
         return queryset
+
+    @staticmethod
+    def _filter_value(model: type[models.Model], field: str, value: str) -> Any:
+        """The text of a filter as its column's type. Raises Invalid naming the filter."""
+        try:
+            return model._meta.get_field(field.partition("__")[0]).to_python(value.replace("\x00", ""))
+        except (ValidationError, FieldDoesNotExist):
+            raise Invalid({field: "Not a value of this filter."}) from None
 
     # --- answers ---------------------------------------------------------------------------------------------------
 
     def valid(self, **options: Any) -> dict[str, Any]:
-        """The request's body, checked by this action's serializer."""
-        serializer = self.get_serializer(data=self.request.data, **options)
+        """The request's body, checked by this action's serializer. Raises ValidationError (422)."""
+        kind = self.requests[self.action]
+        serializer = kind(data=self.request.data, context=self.get_serializer_context(), **options)
         serializer.is_valid(raise_exception=True)
         data: dict[str, Any] = serializer.validated_data
         return data

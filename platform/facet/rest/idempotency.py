@@ -22,7 +22,14 @@ Answer = tuple[int, Any]  # status, JSON-able body
 
 
 def once(
-    *, principal_id: UUID, method: str, path: str, key: str | None, body: Any, work: Callable[[], Answer], secret: bool = False
+    *,
+    principal_id: UUID,
+    method: str,
+    path: str,
+    key: str | None,
+    body: Any,
+    work: Callable[[], Answer],
+    secret: bool = False,
 ) -> Answer:
     """`work()`, or the answer that it gave the first time. Must run inside the work's transaction.
 
@@ -60,9 +67,7 @@ def _replay(principal_id: UUID, method: str, path: str, key: str, digest: bytes)
     if row is None or row.status is None:
         raise Conflict("The first request with this key has not ended. Try again.", code="in_progress")
     if bytes(row.body_sha256) != digest:
-        raise Problem(
-            "This Idempotency-Key was used for another body.", code="idempotency_mismatch", status=422
-        )
+        raise Problem("This Idempotency-Key was used for another body.", code="idempotency_mismatch", status=422)
     if row.answer is None:
         raise Conflict("The answer held a secret, which is shown once.", code="secret_shown_once")
     return row.status, row.answer

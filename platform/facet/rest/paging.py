@@ -47,5 +47,8 @@ class Pages(CursorPagination):
         return {
             "type": "object",
             "required": ["items", "next"],
-            "properties": {"items": schema, "next": {"type": ["string", "null"], "description": "the next page's cursor"}},
+            "properties": {
+                "items": schema,
+                "next": {"type": ["string", "null"], "description": "the next page's cursor"},
+            },
         }

@@ -76,7 +76,14 @@ class PreconditionFailed(Problem):
 
 def document(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
     """The body of a problem."""
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail, **more}
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **more,
+    }
 
 
 class ProblemSerializer(serializers.Serializer):

@@ -38,12 +38,28 @@ class FacetSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         more: list[Any] = list(super().get_override_parameters())
         if self.method == "POST":
-            more.append(OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="Say it twice, done once."))
+            more.append(
+                OpenApiParameter(
+                    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Say it twice, done once."
+                )
+            )
         if self.method in ("PUT", "PATCH"):
-            more.append(OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that you saw."))
+            more.append(
+                OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that you saw.")
+            )
         if self._is_list_view():
             more += [OpenApiParameter(field, str) for field in getattr(self.view, "filter_fields", ())]
         return more
+
+    def get_request_serializer(self) -> Any:
+        kind = getattr(self.view, "requests", {}).get(getattr(self.view, "action", None))
+        if kind is not None:
+            return kind
+        return None if hasattr(self.view, "requests") else super().get_request_serializer()
+
+    def get_response_serializers(self) -> Any:
+        answer = getattr(self.view, "answers", {}).get(getattr(self.view, "action", None))
+        return {answer[0]: answer[1]} if answer else super().get_response_serializers()
 
     def get_filter_backends(self) -> list[Any]:
         return []

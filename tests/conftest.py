@@ -1,0 +1,55 @@
+"""Fixtures for every kind of test. The database is real, and the tests log in as the plain role that production uses.
+
+One PostgreSQL runs per test process (its own socket and folder), migrated once by the owner; between tests the owner
+empties the tables, so that what a test commits is really committed, as in production.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from facet.embedded import postgres
+from facet.rest.secrets import Ring
+from tests.settings import OWN_HOME
+
+SEEDED = ("infra_flavor", "infra_installation", "django_migrations", "django_content_type", "auth_permission")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(OWN_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A PostgreSQL of this test process, provisioned as in production."""
+    with postgres.running(OWN_HOME / "pg", fsync=False) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def migrated(server, django_db_blocker):
+    Ring.make(OWN_HOME / "keys.json")
+    with django_db_blocker.unblock():
+        call_command("migrate", database="owner", verbosity=0)
+        connections.close_all()
+        yield server
+        connections.close_all()
+
+
+@pytest.fixture
+def database(migrated, django_db_blocker):
+    """An empty, migrated database; the test is logged in as facet_app."""
+
+    with django_db_blocker.unblock():
+        yield migrated
+        connections["default"].close()
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(
+                "select tablename from pg_tables where schemaname = 'public' and tablename <> all(%s)", [list(SEEDED)]
+            )
+            tables = ", ".join(row[0] for row in cursor.fetchall())
+            cursor.execute(f"truncate {tables}")
