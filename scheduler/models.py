@@ -35,7 +35,9 @@ class ResourcePool(Owned, models.Model):
     parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="children")
     name = models.CharField(max_length=63, validators=[valid_name])
     model = models.CharField(max_length=16, choices=PoolModel)
-    largest_shape = models.CharField(max_length=63, blank=True, default="", help_text="flavor in whose chunks room is held")
+    largest_shape = models.CharField(
+        max_length=63, blank=True, default="", help_text="flavor in whose chunks room is held"
+    )
     vcpu_reserved = models.BigIntegerField(default=0)
     memory_reserved_mib = models.BigIntegerField(default=0)
     vcpu_reserved_handed_down = models.BigIntegerField(default=0)
@@ -64,7 +66,9 @@ class ResourcePool(Owned, models.Model):
                 violation_error_message="There is a pool in this zone already.",
             ),
             models.CheckConstraint(
-                condition=(Q(vcpu_limit=None) | Q(vcpu_used__lte=F("vcpu_limit"), vcpu_handed_down__lte=F("vcpu_limit")))
+                condition=(
+                    Q(vcpu_limit=None) | Q(vcpu_used__lte=F("vcpu_limit"), vcpu_handed_down__lte=F("vcpu_limit"))
+                )
                 & (
                     Q(memory_limit_mib=None)
                     | Q(memory_used_mib__lte=F("memory_limit_mib"), memory_handed_down_mib__lte=F("memory_limit_mib"))
@@ -131,7 +135,9 @@ class Allocation(Owned, models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["holder"], condition=Q(released=None), name="one_live_allocation_per_holder"),
+            models.UniqueConstraint(
+                fields=["holder"], condition=Q(released=None), name="one_live_allocation_per_holder"
+            ),
         ]
         indexes = [
             models.Index(fields=["host"], condition=Q(released=None), name="allocation_live_by_host"),

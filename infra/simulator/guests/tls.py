@@ -1,4 +1,4 @@
-"""TLS listeners: bare sockets at first, a context when the first caller comes, and an end that takes its connections."""
+"""TLS listeners: bare sockets at first, a context when the first caller comes; closing cuts the connections."""
 
 from __future__ import annotations
 

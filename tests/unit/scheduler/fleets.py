@@ -143,3 +143,24 @@ def roles(draw: st.DrawFn, start: int = 0, most: int = 4, single: bool = False, 
         prefer=draw(seldom((), (("rack", "b"),))),
         avoid=draw(seldom((), (("rack", "a"),))),
     )
+
+
+@st.composite
+def tight_fleets(draw: st.DrawFn) -> Fleet:
+    """Open hosts and small datastores that reach each other crosswise: little room, and several ways to use it."""
+    stores = [store(number, limit_gib=draw(st.integers(0, 4))) for number in range(draw(st.integers(1, 4)))]
+    reach = st.lists(st.sampled_from([row.id for row in stores]), unique=True, min_size=1).map(tuple)
+    rooms = st.integers(1, 8)
+    count = draw(st.integers(2, 5))
+    return fleet(
+        [host(n, vcpu=draw(rooms), memory_mib=draw(rooms), datastores=draw(reach)) for n in range(count)], stores
+    )
+
+
+@st.composite
+def tight_roles(draw: st.DrawFn, start: int = 0, most: int = 6) -> list[Ask]:
+    """Interchangeable asks without any wish but room, or to stay apart."""
+    vcpu, memory = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    group = draw(seldom(None, apart(f"group-{start}")))
+    count = draw(st.integers(1, most))
+    return asks(count, vcpu, memory, draw(st.integers(0, 2)), start=start, role=f"role-{start}", group=group)

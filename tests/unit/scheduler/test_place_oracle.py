@@ -11,12 +11,12 @@ from scheduler.core.ask import Ask, NoRoom, Plan, Policy
 from scheduler.core.fleet import Fleet
 from scheduler.core.place import place
 from scheduler.core.whatif import after, how_many
-from tests.unit.scheduler.fleets import roles, small_fleets
+from tests.unit.scheduler.fleets import roles, small_fleets, tight_fleets, tight_roles
 from tests.unit.scheduler.oracle import broken_rules, most_that_fit, plan_exists
 
 policies = st.sampled_from(Policy)
 seeds = st.integers(0, 5)
-often = settings(max_examples=300, deadline=None)
+often = settings(max_examples=200, deadline=None)
 
 
 @st.composite
@@ -82,6 +82,35 @@ def test_what_is_proven_without_a_search_is_true(there: Fleet, batch: list[Ask],
     answer = place(batch, there, policy=policy, seed=seed, effort=0)
     if isinstance(answer, NoRoom) and answer.proven:
         assert not plan_exists(batch, there)
+
+
+@often
+@given(tight_fleets(), tight_roles(), policies, seeds)
+def test_disks_move_over_until_as_many_fit_as_can(there: Fleet, batch: list[Ask], policy: Policy, seed: int) -> None:
+    most = most_that_fit(batch, there)
+    assert how_many(batch[0], there, most=len(batch)) == most
+    answer = place(batch, there, policy=policy, seed=seed)
+    assert broken_rules(batch, there, answer) == [] if isinstance(answer, Plan) else answer.placed == most
+
+
+@st.composite
+def tight_batches(draw: st.DrawFn) -> list[Ask]:
+    batch: list[Ask] = []
+    for number in range(draw(st.integers(2, 4))):
+        batch += draw(tight_roles(start=100 * number, most=2))
+    return batch
+
+
+@often
+@given(tight_fleets(), tight_batches(), policies, seeds)
+def test_a_tight_batch_of_any_roles_fits_exactly_when_a_plan_exists(
+    there: Fleet, batch: list[Ask], policy: Policy, seed: int
+) -> None:
+    exists = plan_exists(batch, there)
+    assert isinstance(place(batch, there, policy=policy, seed=seed), Plan) == exists
+    quick = place(batch, there, policy=policy, seed=seed, effort=0)
+    assert exists or isinstance(quick, NoRoom)
+    assert isinstance(quick, Plan) or not (quick.proven and exists)
 
 
 @often

@@ -259,6 +259,13 @@ def test_a_disk_moves_over_for_a_host_that_has_no_other_datastore() -> None:
         assert Counter(one.datastore_id for one in plan.placements)[STORES[1]] >= 1
 
 
+def test_hosts_whose_datastores_are_full_do_not_end_the_choice() -> None:
+    """The best hosts by policy are all refused a disk in one round; the others still get theirs."""
+    rows = [host(n, vcpu=8, vcpu_claimed=4, datastores=(STORES[n % 2],)) for n in range(4)]
+    there = fleet([*rows, host(4, datastores=(STORES[2],))], [store(0, 1), store(1, 0), store(2, 8)])
+    assert spread_out(placed(asks(5), there))[4] == 4
+
+
 def test_a_datastore_serves_only_hosts_of_its_zones() -> None:
     there = fleet([host(0), host(1, zone=1)], [store(0, zones=(ZONES[1],))])
     assert not isinstance(place([ask()], there, policy=Policy.PACK, seed=1), Plan)
@@ -297,6 +304,22 @@ def test_a_small_batch_of_many_shapes_is_packed_exactly() -> None:
     there = fleet([host(0, memory_mib=99), host(1, memory_mib=99)])
     batch = [ask(at, vcpu, 1, role=str(at)) for at, vcpu in enumerate((3, 5, 1, 4, 3))]
     assert set(spread_out(placed(batch, there)).values()) == {2, 3}
+
+
+def test_a_small_batch_on_unequal_hosts_is_packed_exactly() -> None:
+    batch = [*asks(3, 3, 1, role="threes"), *asks(2, 5, 1, start=10, role="fives")]
+    assert spread_out(placed(batch, fleet([host(0, vcpu=11), host(1, vcpu=8)]))) == {0: 3, 1: 2}
+
+
+def test_a_small_batch_finds_the_only_way_to_lay_its_disks() -> None:
+    there = fleet(
+        [host(0, vcpu=12, datastores=tuple(STORES[:2])), host(1, vcpu=9, datastores=(STORES[1],))],
+        [store(0, 2), store(1, 1)],
+    )
+    batch = [ask(0, 6, 1, 1, role="small disk"), ask(1, 5, 1, 2, role="large disk")]
+    assert [one.datastore_id for one in placed(batch, there).placements] == [STORES[1], STORES[0]]
+    answer = place(batch, there, policy=Policy.PACK, seed=1, effort=0)
+    assert isinstance(answer, Plan) or not answer.proven
 
 
 def test_placements_come_in_the_order_of_the_asks() -> None:

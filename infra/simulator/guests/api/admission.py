@@ -138,7 +138,8 @@ def _workload(store: Store, resource: Resource, obj: Obj) -> Obj:
         if not isinstance(spec["replicas"], int) or spec["replicas"] < 0:
             raise errors.invalid(resource, name, "spec.replicas", "must be greater than or equal to 0")
     for field, value in WORKLOAD_DEFAULTS.get(resource.key, {}).items():
-        spec.setdefault(field, value)
+        if spec.get(field) in (None, "", {}):
+            spec[field] = value
     return {**obj, "spec": spec, "status": obj.get("status") or {}}
 
 
@@ -155,7 +156,9 @@ WORKLOAD_DEFAULTS: dict[str, Obj] = {
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}, "revisionHistoryLimit": 10,
         "podManagementPolicy": "OrderedReady", "serviceName": "",
     },
-    "jobs.batch": {"completions": 1, "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False},
+    "jobs.batch": {
+        "completions": 1, "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False,
+    },
 }  # fmt: skip
 
 

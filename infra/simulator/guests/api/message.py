@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
+from infra.simulator.guests.api import protobuf
 from infra.simulator.guests.api.errors import ApiError
 from infra.simulator.guests.api.resources import Obj
 from infra.simulator.guests.cloudconfig import Loader
@@ -51,6 +52,8 @@ class Request:
     def parsed(self) -> Any:
         """The body as data. Raises ApiError 400 or 415."""
         kind = self.content_type()
+        if kind == protobuf.MEDIA_TYPE:
+            return protobuf.decode(self.body)
         try:
             if kind in ("application/yaml", "application/apply-patch+yaml"):
                 return yaml.load(self.body, Loader=Loader)  # noqa: S506 it is the safe loader, in C

@@ -1,6 +1,7 @@
 """The objects of one cluster: kept in memory as they are read, written to the etcd members' disks as they change.
 
-Objects are never changed in place; a change is a new object. One revision counts all of a cluster's writes, as etcd's does.
+Objects are never changed in place; a change is a new object. One revision counts all of a cluster's writes, as
+etcd's does.
 """
 
 from __future__ import annotations

@@ -37,10 +37,12 @@ def partial(obj: Obj) -> Obj:
 
 def table(resource: Resource, found: list[Obj], now: float, include: str) -> Obj:
     columns, wide, cells = COLUMNS.get(resource.key, ("Age", "", lambda obj, old: [old]))
-    names = [("Name", 0), *((name, 0) for name in columns.split(",")), *((name, 1) for name in wide.split(",") if name)]
+    first = [] if resource.key == "events" else [("Name", 0)]
+    names = [*first, *((name, 0) for name in columns.split(",")), *((name, 1) for name in wide.split(",") if name)]
     rows = []
     for obj in found:
-        row: Obj = {"cells": [obj["metadata"]["name"], *cells(obj, age(obj["metadata"].get("creationTimestamp"), now))]}
+        own = [obj["metadata"]["name"]] if first else []
+        row: Obj = {"cells": [*own, *cells(obj, age(obj["metadata"].get("creationTimestamp"), now))]}
         if include != "None":
             row["object"] = obj if include == "Object" else partial(obj)
         rows.append(row)
@@ -154,6 +156,7 @@ def _service(obj: Obj, old: str) -> list[Any]:
 def _event(obj: Obj, old: str) -> list[Any]:
     about = obj["involvedObject"]
     return [
+        old,
         obj.get("type", ""),
         obj.get("reason", ""),
         f"{about['kind'].lower()}/{about['name']}",
@@ -205,7 +208,7 @@ COLUMNS: dict[str, tuple[str, str, Cells]] = {
     "namespaces": ("Status,Age", "", lambda obj, old: [obj.get("status", {}).get("phase", ""), old]),
     "configmaps": ("Data,Age", "", lambda obj, old: [len(obj.get("data") or {}), old]),
     "secrets": ("Type,Data,Age", "", lambda obj, old: [obj.get("type", ""), len(obj.get("data") or {}), old]),
-    "events": ("Type,Reason,Object,Message", "", _event),
+    "events": ("Last Seen,Type,Reason,Object,Message", "", _event),
     "poddisruptionbudgets.policy": ("Min Available,Max Unavailable,Allowed Disruptions,Age", "", _budget),
     "certificatesigningrequests.certificates.k8s.io": (
         "Age,SignerName,Requestor,RequestedDuration,Condition",
