@@ -124,7 +124,9 @@ class Host(models.Model):
     cpu_cores = models.IntegerField()
     core_mhz = models.IntegerField()
     memory_mib = models.BigIntegerField()
-    vcpu_limit = models.BigIntegerField(default=0, help_text="cores x overcommit, less failover headroom; 0 outside zones")
+    vcpu_limit = models.BigIntegerField(
+        default=0, help_text="cores x overcommit, less failover headroom; 0 outside zones"
+    )
     vcpu_claimed = models.BigIntegerField(default=0)
     vcpu_unmanaged = models.BigIntegerField(default=0)
     vcpu_overdrawn = models.BigIntegerField(default=0)
@@ -147,7 +149,9 @@ class Host(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    memory_claimed_mib__lte=F("memory_limit_mib") + F("memory_overdrawn_mib") - F("memory_unmanaged_mib")
+                    memory_claimed_mib__lte=F("memory_limit_mib")
+                    + F("memory_overdrawn_mib")
+                    - F("memory_unmanaged_mib")
                 ),
                 name="host_memory_not_oversold",
             ),
@@ -155,7 +159,10 @@ class Host(models.Model):
                 condition=Q(vcpu_claimed__gte=0, memory_claimed_mib__gte=0), name="host_claims_not_negative"
             ),
         ]
-        indexes = [models.Index(fields=["changed"], name="host_changed"), models.Index(fields=["zone"], name="host_zone")]
+        indexes = [
+            models.Index(fields=["changed"], name="host_changed"),
+            models.Index(fields=["zone"], name="host_zone"),
+        ]
 
 
 class Datastore(models.Model):
@@ -276,7 +283,9 @@ class Addon(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["name", "version"], name="addon_version", violation_error_message="This version is there already."
+                fields=["name", "version"],
+                name="addon_version",
+                violation_error_message="This version is there already.",
             )
         ]
 

@@ -298,7 +298,7 @@ class Compute(Protocol):
     def ensure_vms(self, specs: Sequence[VmSpec]) -> Mapping[UUID, VmOutcome]:
         """Cloned and reconfigured, not powered on. A VmFacts means: it is right. InFlight: come when it ends."""
 
-    def ensure_boot_data(self, boot: Mapping[UUID, str | None]) -> Mapping[UUID, None | DriverError]:
+    def ensure_boot_data(self, boot: Mapping[UUID, str | None]) -> Mapping[UUID, DriverError | None]:
         """Put cloud-init user-data (None: wipe it). Refused(already_booted) for a VM that has ever been on."""
 
     def ensure_power(self, wanted: Mapping[UUID, Power]) -> Mapping[UUID, VmOutcome]: ...

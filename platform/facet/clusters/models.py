@@ -97,7 +97,9 @@ class NodePool(Owned, models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "name"], name="pool_name_in_cluster", violation_error_message="The cluster has this pool."
+                fields=["cluster", "name"],
+                name="pool_name_in_cluster",
+                violation_error_message="The cluster has this pool.",
             )
         ]
 
@@ -140,7 +142,5 @@ class Node(Owned, models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["cluster", "name"], condition=~Q(phase="gone"), name="node_name_in_cluster"
-            )
+            models.UniqueConstraint(fields=["cluster", "name"], condition=~Q(phase="gone"), name="node_name_in_cluster")
         ]

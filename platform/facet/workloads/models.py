@@ -35,7 +35,9 @@ class VM(Owned, models.Model):
     vcpu = models.IntegerField()
     memory_mib = models.BigIntegerField()
     disk_gib = models.BigIntegerField()
-    owner_kind = models.CharField(max_length=32, blank=True, default="", help_text="the wakeup's kind that looks after it")
+    owner_kind = models.CharField(
+        max_length=32, blank=True, default="", help_text="the wakeup's kind that looks after it"
+    )
     owner_id = models.UUIDField(null=True, db_index=True)
     phase = models.CharField(max_length=16, choices=VmPhase, default=VmPhase.PENDING)
     reason = models.JSONField(null=True)

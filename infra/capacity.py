@@ -1,0 +1,72 @@
+"""Limits of hosts and datastores: capacity x overcommit where a zone has them, zero where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from facet.rest.problems import Conflict
+
+from .models import Datastore, Host, Zone
+
+# Only rooms are counted that a grant could use; what the outside took meanwhile stays written down as overdrawn.
+_HOSTS = """
+update infra_host h set
+    zone_id = z.id,
+    vcpu_limit = floor(h.cpu_cores * z.cpu_overcommit), memory_limit_mib = floor(h.memory_mib * z.memory_overcommit),
+    vcpu_overdrawn = greatest(0, h.vcpu_claimed + h.vcpu_unmanaged - floor(h.cpu_cores * z.cpu_overcommit)),
+    memory_overdrawn_mib = greatest(0,
+        h.memory_claimed_mib + h.memory_unmanaged_mib - floor(h.memory_mib * z.memory_overcommit)),
+    changed = pg_current_xact_id()
+from infra_zone z where z.id = %s and h.id = any(%s)
+"""
+
+
+def give_hosts(zone: Zone, hosts: Any) -> None:
+    """These hosts are the zone's. Raises Conflict for those that another zone has."""
+    locked = list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))
+    taken = [host for host in locked if host.zone_id not in (None, zone.id)]
+    if taken:
+        names = {z.id: z.name for z in Zone.objects.filter(id__in=[host.zone_id for host in taken])}
+        holders = [{"kind": "host", "name": host.name, "zone": names[host.zone_id]} for host in taken]
+        raise Conflict(f"{len(taken)} of these hosts belong to another zone.", code="zone_overlaps", holders=holders)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOSTS, [zone.id, [host.id for host in locked]])
+
+
+def refresh_hosts(zone: Zone) -> None:
+    """Set the limits of a zone's hosts anew."""
+    give_hosts(zone, Host.objects.filter(zone=zone))
+
+
+def free_hosts(zone: Zone) -> None:
+    """The zone's hosts belong to no zone any more; they hold nothing."""
+    ids = list(
+        Host.objects.filter(zone=zone).order_by("id").select_for_update(no_key=True).values_list("id", flat=True)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """update infra_host set zone_id = null, vcpu_limit = 0, memory_limit_mib = 0, cordoned = false,
+                   vcpu_overdrawn = vcpu_claimed + vcpu_unmanaged,
+                   memory_overdrawn_mib = memory_claimed_mib + memory_unmanaged_mib, changed = pg_current_xact_id()
+               where id = any(%s)""",
+            [ids],
+        )
+
+
+def refresh_datastores(stores: Sequence[Datastore]) -> None:
+    """Limits of these datastores: their capacity while a zone uses them."""
+    ids = [store.id for store in stores]
+    list(Datastore.objects.filter(id__in=ids).order_by("id").select_for_update(no_key=True).values_list("id"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """update infra_datastore d set limit_gib = l.gib,
+                   overdrawn_gib = greatest(0, d.claimed_gib + d.unmanaged_gib - l.gib), changed = pg_current_xact_id()
+               from (select s.id, case when exists (select 1 from infra_datastore_zones z where z.datastore_id = s.id)
+                                  then s.capacity_gib else 0 end as gib
+                     from infra_datastore s where s.id = any(%s)) l
+               where d.id = l.id""",
+            [ids],
+        )

@@ -1,0 +1,4 @@
+"""placeholder until the next commit"""
+
+
+class SimulatorDriver: ...
