@@ -48,7 +48,7 @@ def site(turn: Turn) -> Outcome:
     turn.renew()
     inventory.write(found, seen, turn.transaction)
     for observe in engine.wiring().SITE_OBSERVERS:
-        observe(turn, found.id, seen.vms, True)
+        observe(turn.transaction, found.id, seen.vms, complete=True)
     with turn.transaction():
         Site.objects.filter(pk=found.pk, generation=found.generation).update(
             phase=SitePhase.ACTIVE,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 from uuid import UUID
 
 import infra.reconcile
 import infra.services
-from facet.operations.engine import Outcome, Turn
+from facet.operations.engine import Outcome, SiteObserver, Turn
 from facet.operations.models import Operation
 from facet.rest.access import Actor
 from infra.models import Zone
@@ -19,7 +20,8 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "zone": infra.reconcile.zone,
 }
 CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {}
-SITE_OBSERVERS: Sequence[Callable[..., None]] = ()
+SITE_OBSERVERS: Sequence[SiteObserver] = ()
+HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {}
 
 
 def context(tenant_id: UUID | None) -> AbstractContextManager[None]:

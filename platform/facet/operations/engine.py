@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import structlog
@@ -104,12 +104,29 @@ class Turn:
             yield
 
 
+class SiteObserver(Protocol):
+    """Told what a site shows. Opens its own short transactions by `transaction`, in the system context."""
+
+    def __call__(
+        self,
+        transaction: Callable[[], AbstractContextManager[None]],
+        site_id: UUID,
+        vms: Sequence[Any],  # infra.drivers.base.VmFacts
+        *,
+        gone_refs: Sequence[str] = (),
+        complete: bool,
+    ) -> None: ...
+
+
 class Wiring(Protocol):
     """What facet/registry.py gives the engine."""
 
     RECONCILERS: Mapping[str, Callable[[Turn], Outcome]]
     CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
-    SITE_OBSERVERS: Sequence[Callable[..., None]]  # told what a site shows: (turn, site_id, vms, complete)
+    SITE_OBSERVERS: Sequence[SiteObserver]
+    HOLDERS: Mapping[
+        str, Sequence[Callable[[UUID], list[dict[str, Any]]]]
+    ]  # kind -> who keeps such an object from going
 
     @staticmethod
     def context(tenant_id: UUID | None) -> AbstractContextManager[None]: ...
@@ -123,6 +140,11 @@ class Wiring(Protocol):
 
 def wiring() -> Wiring:
     return cast(Wiring, importlib.import_module(settings.FACET_REGISTRY))
+
+
+def holders(kind: str, id: UUID) -> list[dict[str, Any]]:
+    """What the rooms above still keep in an object that is to go; empty when nothing does."""
+    return [held for ask in wiring().HOLDERS.get(kind, ()) for held in ask(id)]
 
 
 def take_next() -> bool:

@@ -38,6 +38,7 @@ class Inflight(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     site_id = models.UUIDField()
+    tenant_id = models.UUIDField(null=True, help_text="of the wakeup that owns this task")
     ref = models.TextField()
     kind = models.CharField(max_length=32, help_text="the wakeup's kind that owns this task")
     key = models.UUIDField(help_text="the wakeup's key")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -21,7 +22,15 @@ from rest_framework.viewsets import GenericViewSet
 
 from . import idempotency
 from .access import Access
-from .problems import Forbidden, Invalid, NotFound, PreconditionFailed
+from .problems import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem
+
+PLACING_ATTEMPTS = 8
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class LookAgain(Exception):
+    """What was decided is out of date: nothing was written, decide anew."""
 
 
 class Endpoint(GenericViewSet):
@@ -127,6 +136,45 @@ class Endpoint(GenericViewSet):
             secret=self.action in self.secret_answers,
         )
         return Response(body, status=status)
+
+    def placed_once(
+        self, *, read: Callable[[], T], decide: Callable[[T], D], write: Callable[[T, D], idempotency.Answer]
+    ) -> Response:
+        """For a placing view: read in one short context, decide in none, write in another, once for the key.
+
+        `write` may raise LookAgain when the world has moved meanwhile: then all three are said again, a bounded number
+        of times. A refusal of `decide` counts only if no rival with the same key has been answered meanwhile.
+        """
+        answered = self._replayed()
+        if answered is not None:
+            return answered
+        for _ in range(PLACING_ATTEMPTS):
+            try:
+                with self.access.context():
+                    found = read()
+                decided = decide(found)
+                with self.access.context():
+                    return self.once(partial(write, found, decided))
+            except LookAgain:
+                continue
+            except Problem:
+                answered = self._replayed()
+                if answered is None:
+                    raise
+                return answered
+        raise Conflict("Too many others ask for the same room at this moment. Try again.", code="busy", status=503)
+
+    def _replayed(self) -> Response | None:
+        """What this key was answered before, if it was."""
+        with self.access.context():
+            answer = idempotency.replay(
+                principal_id=self.access.actor.id,  # type: ignore[arg-type]  # an authenticated actor has one
+                method=self.request.method or "",
+                path=self.request.path,
+                key=self.request.headers.get("Idempotency-Key"),
+                body=self.request.data,
+            )
+        return None if answer is None else Response(answer[1], status=answer[0])
 
     def page(self, queryset: Any, **options: Any) -> Response:
         rows = self.paginate_queryset(queryset)

@@ -40,7 +40,7 @@ def once(
         return work()
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise Invalid({"Idempotency-Key": "1 to 255 printable characters."})
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True, cls=DjangoJSONEncoder).encode()).digest()
+    digest = _digest(body)
     row_id = _begin(principal_id, method, path, key, digest)
     if row_id is None:
         return _replay(principal_id, method, path, key, digest)
@@ -48,6 +48,20 @@ def once(
     kept = None if secret else json.loads(json.dumps(answer, cls=DjangoJSONEncoder))
     IdempotencyKey.objects.filter(pk=row_id).update(status=status, answer=kept)
     return status, answer
+
+
+def replay(*, principal_id: UUID, method: str, path: str, key: str | None, body: Any) -> Answer | None:
+    """The answer of an earlier request with this key, if there is one. Raises as `once` does for another body."""
+    if (
+        key is None
+        or not IdempotencyKey.objects.filter(principal_id=principal_id, method=method, path=path, key=key).exists()
+    ):
+        return None
+    return _replay(principal_id, method, path, key, _digest(body))
+
+
+def _digest(body: Any) -> bytes:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, cls=DjangoJSONEncoder).encode()).digest()
 
 
 def _begin(principal_id: UUID, method: str, path: str, key: str, digest: bytes) -> UUID | None:

@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=facet.rest.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('site_id', models.UUIDField()),
+                ('tenant_id', models.UUIDField(help_text='of the wakeup that owns this task', null=True)),
                 ('ref', models.TextField()),
                 ('kind', models.CharField(help_text="the wakeup's kind that owns this task", max_length=32)),
                 ('key', models.UUIDField(help_text="the wakeup's key")),
