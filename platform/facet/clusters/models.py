@@ -59,6 +59,7 @@ class Cluster(Owned, models.Model):
     phase = models.CharField(max_length=16, choices=ClusterPhase, default=ClusterPhase.PENDING)
     reason = models.JSONField(null=True)
     initialized_at = models.DateTimeField(null=True, help_text="when its API first answered; never unset")
+    addons_at = models.DateTimeField(null=True, help_text="when its add-ons were applied")
     simulated = models.BooleanField(default=False)
     observed_version = models.CharField(max_length=64, blank=True, default="")
     observed_at = models.DateTimeField(null=True)

@@ -47,6 +47,8 @@ class VM(Owned, models.Model):
     booted_at = models.DateTimeField(null=True, help_text="when its boot data went in for the first power-on")
     wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")
     seen_at = models.DateTimeField(null=True, help_text="last time the site showed it")
+    missing_at = models.DateTimeField(null=True, help_text="when a site that had shown it no longer did")
+    failures = models.IntegerField(default=0, help_text="tasks about it that ended in a fault since it was last right")
     generation = models.BigIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
     delete_asked_at = models.DateTimeField(null=True)

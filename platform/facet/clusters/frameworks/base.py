@@ -247,6 +247,10 @@ class Framework(Protocol):
         """Boot data of one node, rendered when it is powered on, never stored. Raises BadSpec where it is too large."""
         ...
 
+    def metadata(self, node: NodeFacts) -> str:
+        """What tells a guest who it is; not secret, given with its machine and kept for ever."""
+        ...
+
     def admit(self, cluster: ClusterFacts, prepared: Prepared) -> None:
         """Let nodes join for a while: the token's expiry is moved. Before each join that is pending."""
         ...

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ('phase', models.CharField(choices=[('pending', 'Pending'), ('building', 'Building'), ('ready', 'Ready'), ('updating', 'Updating'), ('failed', 'Failed'), ('deleting', 'Deleting')], default='pending', max_length=16)),
                 ('reason', models.JSONField(null=True)),
                 ('initialized_at', models.DateTimeField(help_text='when its API first answered; never unset', null=True)),
+                ('addons_at', models.DateTimeField(help_text='when its add-ons were applied', null=True)),
                 ('simulated', models.BooleanField(default=False)),
                 ('observed_version', models.CharField(blank=True, default='', max_length=64)),
                 ('observed_at', models.DateTimeField(null=True)),

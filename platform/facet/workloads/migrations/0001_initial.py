@@ -48,6 +48,8 @@ class Migration(migrations.Migration):
                 ('booted_at', models.DateTimeField(help_text='when its boot data went in for the first power-on', null=True)),
                 ('wiped_at', models.DateTimeField(help_text='when its boot data was seen wiped', null=True)),
                 ('seen_at', models.DateTimeField(help_text='last time the site showed it', null=True)),
+                ('missing_at', models.DateTimeField(help_text='when a site that had shown it no longer did', null=True)),
+                ('failures', models.IntegerField(default=0, help_text='tasks about it that ended in a fault since it was last right')),
                 ('generation', models.BigIntegerField(default=1)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('delete_asked_at', models.DateTimeField(null=True)),

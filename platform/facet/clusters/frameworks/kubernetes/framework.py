@@ -77,6 +77,9 @@ class Kubernetes:
             interface=self._interface,
         )
 
+    def metadata(self, node: NodeFacts) -> str:
+        return userdata.metadata(node)
+
     def admit(self, cluster: ClusterFacts, prepared: base.Prepared) -> None:
         client = self._connections.client(cluster, prepared.secrets)
         client.allow_joins(prepared.token, self._clock() + TOKEN_LIFETIME)

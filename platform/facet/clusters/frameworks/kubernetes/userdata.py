@@ -67,7 +67,7 @@ def render(
         "runcmd": _commands(boot),
     }
     text = HEADER + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=4096)
-    data = BootData(user_data=text, metadata=_metadata(node))
+    data = BootData(user_data=text, metadata=metadata(node))
     check_size("user data", data.user_data)
     check_size("metadata", data.metadata)
     return data
@@ -121,5 +121,6 @@ def _commands(boot: Boot) -> list[str]:
     ]
 
 
-def _metadata(node: NodeFacts) -> str:
+def metadata(node: NodeFacts) -> str:
+    """cloud-init's: which instance this is, and its name."""
     return yaml.safe_dump({"instance-id": node.vm_key, "local-hostname": node.hostname}, sort_keys=False)
