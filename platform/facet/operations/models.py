@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.db import models
 from django.db.models import Q
 
 from facet.rest.dbtypes import CurrentXid, Xid8Field
 from facet.rest.ids import uuid7
+from facet.rest.owned import Owned
 
 
 class Wakeup(models.Model):
@@ -34,7 +33,7 @@ class Wakeup(models.Model):
 
 
 class Inflight(models.Model):
-    """A task that a site has accepted and not yet ended; also the site's budget. `ended_at` set: its owner has to look."""
+    """A task that a site has accepted and not yet ended; also the site's budget. `ended_at`: its owner has to look."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     site_id = models.UUIDField()
@@ -75,11 +74,11 @@ class Phase(models.TextChoices):
 OPEN_PHASES = (Phase.PENDING, Phase.RUNNING)
 
 
-class Operation(models.Model):
+class Operation(Owned, models.Model):
     """The receipt for what takes time.
 
-    pending -> running -> succeeded | failed | cancelled; pending may end at once. It asks for `generation` of its target
-    and succeeds when that has become real.
+    pending -> running -> succeeded | failed | cancelled; pending may end at once. It asks for `generation` of its
+    target and succeeds when that has become real.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -113,16 +112,8 @@ class Operation(models.Model):
             )
         ]
 
-    @property
-    def owner_tenant_id(self) -> UUID | None:
-        return self.tenant_id
 
-    @property
-    def owner_project_id(self) -> UUID | None:
-        return self.project_id
-
-
-class Event(models.Model):
+class Event(Owned, models.Model):
     """Who did what to what, from where, before and after. Append-only; ordered by (xid, seq), see events.py."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -150,11 +141,3 @@ class Event(models.Model):
             models.Index(fields=["tenant_id", "xid", "seq"], name="event_tenant"),
             models.Index(fields=["target_id", "xid", "seq"], name="event_target"),
         ]
-
-    @property
-    def owner_tenant_id(self) -> UUID | None:
-        return self.tenant_id
-
-    @property
-    def owner_project_id(self) -> UUID | None:
-        return self.project_id
