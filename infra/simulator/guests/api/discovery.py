@@ -44,9 +44,8 @@ def groups(every: Iterable[Resource]) -> Obj:
         versions = found.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
-    return {
-        "kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name, versions) for name, versions in found.items() if name]
-    }  # fmt: skip
+    listed = [_group(name, versions) for name, versions in found.items() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
 
 def _group(name: str, versions: list[str]) -> Obj:
@@ -110,7 +109,7 @@ def openapi_index(every: Iterable[Resource]) -> Obj:
 
 
 def openapi(every: Iterable[Resource], name: str) -> Obj:
-    """One group's document (`apis/apps/v1`): that PATCH takes fieldValidation, so that kubectl leaves checking to us."""
+    """One group's document (`apis/apps/v1`): PATCH takes fieldValidation, so that kubectl leaves checking to us."""
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths: Obj = {}
     for resource in every:

@@ -24,7 +24,10 @@ def bind(store: Store, claim: Obj) -> None:
         "spec": {
             "capacity": size, "accessModes": claim["spec"].get("accessModes") or ["ReadWriteOnce"],
             "storageClassName": storage, "persistentVolumeReclaimPolicy": "Delete",
-            "claimRef": {"kind": "PersistentVolumeClaim", "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "claimRef": {
+                "kind": "PersistentVolumeClaim", "name": metadata["name"], "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
             "csi": {"driver": "simulated.facet.dev", "volumeHandle": metadata["uid"]},
         },
         "status": {"phase": "Bound"},

@@ -90,7 +90,8 @@ CLUSTER_ROLES = [
         rule(["authentication.k8s.io"], ["selfsubjectreviews"], ["create"]),
     ]),
     _role("system:discovery", [
-        paths("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"),
+        paths("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz",
+              "/version", "/version/"),
     ]),
     _role("system:public-info-viewer", [paths("/healthz", "/livez", "/readyz", "/version", "/version/")]),
     _role("system:node", NODE),
@@ -103,7 +104,8 @@ CLUSTER_ROLES = [
 ]  # fmt: skip
 
 ROLES = [
-    _role("kubeadm:bootstrap-signer-clusterinfo", [rule([""], ["configmaps"], ["get"], ["cluster-info"])], "kube-public"),
+    _role("kubeadm:bootstrap-signer-clusterinfo", [rule([""], ["configmaps"], ["get"], ["cluster-info"])],
+          "kube-public"),
     _role("kubeadm:nodes-kubeadm-config", [rule([""], ["configmaps"], ["get"], ["kubeadm-config"])], "kube-system"),
     _role("kubeadm:kubelet-config", [rule([""], ["configmaps"], ["get"], ["kubelet-config"])], "kube-system"),
     _role("kube-proxy", [rule([""], ["configmaps"], ["get"], ["kube-proxy"])], "kube-system"),
@@ -128,7 +130,8 @@ CLUSTER_BINDINGS = [
     _binding("system:public-info-viewer", "system:public-info-viewer",
              ("Group", "system:authenticated"), ("Group", "system:unauthenticated")),
     _binding("system:node", "system:node", ("Group", "system:nodes")),
-    _binding("system:kube-controller-manager", "system:kube-controller-manager", ("User", "system:kube-controller-manager")),
+    _binding("system:kube-controller-manager", "system:kube-controller-manager",
+             ("User", "system:kube-controller-manager")),
     _binding("system:kube-scheduler", "system:kube-scheduler", ("User", "system:kube-scheduler")),
     _binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", ("Group", NODE_GROUP)),
     _binding("kubeadm:node-autoapprove-bootstrap", "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
