@@ -102,7 +102,7 @@ def test_a_viewer_sees_nodes_and_changes_nothing(running, tmp_path):
 
 
 def test_another_projects_certificate_may_nothing(running, tmp_path):
-    given = pki.sign_user(running.secrets, "eve", running.cluster.id, Level.EDITOR, HOUR, utcnow())
+    given = pki.sign_user(running.secrets, "ada", running.cluster.id, Level.EDITOR, HOUR, utcnow())
     config = tmp_path / "stranger.yaml"
     config.write_text(running.framework.kubeconfig(running.cluster, running.secrets, credential(given)))
     answer = kubectl(config, "get", "pods")
@@ -110,27 +110,35 @@ def test_another_projects_certificate_may_nothing(running, tmp_path):
     assert "forbidden" in answer.stderr.lower()
 
 
-def test_a_wrong_authority_is_refused(running, tmp_path):
-    other = pki.make_secrets(datetime.now(UTC))
+def test_a_wrong_ca_and_an_expired_certificate_are_refused(running, tmp_path):
+    other = pki.make_secrets(utcnow())
+    given = running.framework.access(running.cluster, running.secrets, "ada", Level.EDITOR, HOUR)
+    wrong_server = stranger(tmp_path, running, given, secrets=other)
+    assert "certificate signed by unknown authority" in wrong_server
+    foreign = pki.sign_user(other, "ada", running.cluster.project_id, Level.EDITOR, HOUR, utcnow())
+    assert "tls: unknown certificate authority" in stranger(tmp_path, running, credential(foreign))
+    long_ago = Kubernetes(clock=lambda: datetime.now(UTC) - timedelta(seconds=2))
+    old = long_ago.access(running.cluster, running.secrets, "ada", Level.EDITOR, timedelta(seconds=1))
+    assert old.expires_at < datetime.now(UTC)
+    assert "tls: expired certificate" in stranger(tmp_path, running, old)
+
+
+def stranger(folder: Path, made, given, secrets=None) -> str:
+    """What kubectl says to a person who is not let in."""
+    config = folder / "stranger.yaml"
+    config.write_text(made.framework.kubeconfig(made.cluster, secrets or made.secrets, given))
+    answer = kubectl(config, "get", "nodes")
+    assert answer.returncode != 0
+    assert not answer.stdout
+    return answer.stderr
+
+
+def test_facet_itself_enters_by_the_right_authority_and_with_a_living_certificate_alone(running):
+    other = pki.make_secrets(utcnow())
     health = Kubernetes().health(
         running.cluster, {**running.secrets, "ca.crt": other["ca.crt"], "ca.key": other["ca.key"]}
     )
     assert (health.answers, health.code) == (False, "foreign_certificate")
-    given = running.framework.access(running.cluster, running.secrets, "ada", Level.EDITOR, HOUR)
-    config = tmp_path / "wrong.yaml"
-    config.write_text(running.framework.kubeconfig(running.cluster, other, given))
-    answer = kubectl(config, "get", "nodes")
-    assert answer.returncode != 0
-    assert "certificate" in answer.stderr
-
-
-def test_an_expired_certificate_is_refused(running, tmp_path):
-    long_ago = Kubernetes(clock=lambda: datetime.now(UTC) - timedelta(seconds=2))
-    given = long_ago.access(running.cluster, running.secrets, "ada", Level.EDITOR, timedelta(seconds=1))
-    assert given.expires_at < datetime.now(UTC)
-    config = tmp_path / "expired.yaml"
-    config.write_text(running.framework.kubeconfig(running.cluster, running.secrets, given))
-    assert kubectl(config, "get", "nodes").returncode != 0
     expired = Kubernetes(clock=lambda: datetime.now(UTC) - timedelta(minutes=10, seconds=2))
     assert expired.health(running.cluster, running.secrets).code == "unreachable"
 

@@ -309,7 +309,7 @@ class Guest:
         except OSError as error:
             self.log(f"listen tcp {host}:{port}: bind: {error.strerror}")
             raise
-        return Listener(bound, make, lambda listener: HttpProtocol(listener, handler))
+        return Listener(bound, make, lambda: HttpProtocol(handler))
 
     def stop_listening(self) -> None:
         self.release_endpoint()

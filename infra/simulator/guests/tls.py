@@ -9,8 +9,9 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from infra.simulator.guests.channel import Channel
+
 log = logging.getLogger(__name__)
-HANDSHAKE_S = 15.0
 
 
 def context(certificate: bytes, key: bytes, authority: bytes, *, required: bool) -> ssl.SSLContext:
@@ -36,14 +37,14 @@ class Listener:
         self,
         listening: socket.socket,
         make_context: Callable[[], ssl.SSLContext],
-        make_protocol: Callable[[Listener], asyncio.Protocol],
+        make_protocol: Callable[[], asyncio.Protocol],
     ) -> None:
         self._socket = listening
         self._make_context = make_context
         self._make_protocol = make_protocol
         self._context: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.open: set[asyncio.Transport] = set()  # kept by the protocols themselves
+        self._open: set[Channel] = set()  # kept by the channels themselves
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(listening.fileno(), self._accept)
 
@@ -58,20 +59,16 @@ class Listener:
                 return
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self._loop.create_task(self._shake_hands(connection))
+            task = self._loop.create_task(self._open_channel(connection))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _shake_hands(self, connection: socket.socket) -> None:
+    async def _open_channel(self, connection: socket.socket) -> None:
         try:
             if self._context is None:
                 self._context = self._make_context()
-            await self._loop.connect_accepted_socket(
-                lambda: self._make_protocol(self),
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_S,
-            )
+            made = Channel(self._context, self._make_protocol, self._open)
+            await self._loop.connect_accepted_socket(lambda: made, connection)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: files that are no PEM
             log.debug("No TLS connection came about: %s", error)
             connection.close()
@@ -82,9 +79,10 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and cut every connection, as a machine that loses power does."""
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
         for task in list(self._tasks):
             task.cancel()
-        for transport in list(self.open):
-            transport.abort()
+        for channel in list(self._open):
+            channel.abort()

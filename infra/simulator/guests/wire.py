@@ -11,7 +11,6 @@ import h11
 
 from infra.simulator.guests.api.errors import ApiError
 from infra.simulator.guests.api.message import Request, Response, answer
-from infra.simulator.guests.tls import Listener
 
 log = logging.getLogger(__name__)
 LONGEST_BODY = 3 * 1024 * 1024
@@ -21,8 +20,8 @@ Handler = Callable[[Request, Mapping[str, Any] | None], Response]
 class HttpProtocol(asyncio.Protocol):
     """One connection. `handler` answers at once, or with a stream."""
 
-    def __init__(self, listener: Listener, handler: Handler) -> None:
-        self._listener, self._handler = listener, handler
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
         self._http = h11.Connection(h11.SERVER)
         self._transport: asyncio.Transport | None = None
         self._head: h11.Request | None = None
@@ -34,11 +33,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._listener.open.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is not None:
-            self._listener.open.discard(self._transport)
         self._transport = None
         self._writable.set()
         if self._task is not None:
