@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from facet.clusters.frameworks.base import Boot, ClusterFacts, ClusterHealth, NodeFacts, Prepared, Role, Taint
+from facet.clusters.frameworks.base import Boot, ClusterFacts, ClusterHealth, Level, NodeFacts, Prepared, Role, Taint
 from facet.clusters.frameworks.kubernetes.framework import Kubernetes
 from facet.clusters.frameworks.kubernetes.userdata import encoded
 from infra.simulator.guests.house import House, Machine
 
 DEADLINE_S = 30.0
+KUBECTL = Path(sys.executable).parent / "kubectl"
 CNI = Path(__file__).resolve().parents[2] / "docs" / "examples" / "facet-cni.yaml"
 
 
@@ -146,3 +151,26 @@ def shop(site: Datacenter, *, control_planes: int = 1, workers: int = 3, last: i
     for _ in range(workers):
         made.boot(Role.WORKER, Boot.JOIN)
     return made
+
+
+def config_file(folder: Path, made: Shop, level: Level = Level.EDITOR) -> Path:
+    """A kubeconfig as a person of the project gets it."""
+    given = made.framework.access(made.cluster, made.secrets, "ada", level, timedelta(hours=1))
+    cluster = replace(made.cluster, simulated=made.health().simulated)
+    path = folder / "shop.yaml"
+    path.write_text(made.framework.kubeconfig(cluster, made.secrets, given))
+    return path
+
+
+def kubectl(config: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The real kubectl, as a person runs it."""
+    environment = {**os.environ, "HOME": str(config.parent), "KUBECONFIG": str(config)}
+    return subprocess.run(
+        [KUBECTL, "--request-timeout=20s", *arguments],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

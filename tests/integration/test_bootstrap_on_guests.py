@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,9 +14,8 @@ from facet.clusters.frameworks.kubernetes.access import credential
 from facet.clusters.frameworks.kubernetes.client import Client
 from facet.clusters.frameworks.kubernetes.connections import Connections
 from facet.clusters.frameworks.kubernetes.framework import Kubernetes, utcnow
-from tests.integration.guests import CNI, datacenter, shop
+from tests.integration.guests import CNI, config_file, datacenter, kubectl, shop
 
-KUBECTL = Path(sys.executable).parent / "kubectl"
 HOUR = timedelta(hours=1)
 
 
@@ -41,27 +37,6 @@ def running(site):
     made.framework.install(made.cluster, made.secrets, CNI.read_text())
     made.ready()
     return made
-
-
-def config_file(folder: Path, made, level=Level.EDITOR) -> Path:
-    given = made.framework.access(made.cluster, made.secrets, "ada", level, HOUR)
-    cluster = replace(made.cluster, simulated=made.health().simulated)
-    path = folder / "shop.yaml"
-    path.write_text(made.framework.kubeconfig(cluster, made.secrets, given))
-    return path
-
-
-def kubectl(config: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HOME": str(config.parent), "KUBECONFIG": str(config)}
-    return subprocess.run(
-        [KUBECTL, "--request-timeout=20s", *arguments],
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_a_cluster_without_a_network_says_so_and_is_ready_once_it_has_one(site):

@@ -99,6 +99,8 @@ class Cluster:
     def _present(self, resource: str, obj: Obj) -> Obj:
         if resource == "nodes":
             return nodes.present(obj, self.store.now())
+        if resource == nodes.LEASES and obj["metadata"]["namespace"] == nodes.LEASED_IN:
+            return nodes.present_lease(obj, self.store.get("nodes", "", obj["metadata"]["name"]), self.store.now())
         if resource == "configmaps" and obj["metadata"]["name"] == "cluster-info":
             return bootstrap.signed(obj, authn.live_tokens(self.store))
         return obj

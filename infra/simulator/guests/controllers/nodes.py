@@ -9,6 +9,7 @@ from infra.simulator.guests.api.store import Store, stamp
 from infra.simulator.guests.controllers import happenings
 
 HEARTBEAT_S = 10
+LEASES, LEASED_IN = "leases.coordination.k8s.io", "kube-node-lease"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -106,3 +107,12 @@ def present(node: Obj, now: float) -> Obj:
         {**item, "lastHeartbeatTime": max(beat, item["lastTransitionTime"])} for item in node["status"]["conditions"]
     ]
     return {**node, "status": {**node["status"], "conditions": beaten}}
+
+
+def present_lease(lease: Obj, node: Obj | None, now: float) -> Obj:
+    """A node's lease as it reads now: renewed by a kubelet that runs, grown old with one that does not."""
+    if node is None or condition(node).get("status") in ("", None):
+        return lease
+    silent = condition(node)["status"] == "Unknown"
+    renewed = condition(node)["lastTransitionTime"] if silent else stamp(now - now % HEARTBEAT_S)
+    return {**lease, "spec": {**lease["spec"], "renewTime": renewed.replace("Z", ".000000Z")}}

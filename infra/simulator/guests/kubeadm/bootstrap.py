@@ -13,11 +13,12 @@ from infra.simulator.guests.api import resources, verbs
 from infra.simulator.guests.api.resources import Obj
 from infra.simulator.guests.api.store import Store
 from infra.simulator.guests.api.verbs import Target
+from infra.simulator.guests.controllers import nodes
 from infra.simulator.guests.kubeadm import config, roles
 from infra.simulator.guests.kubeadm.leaves import REPOSITORY, service_address
 
 RBAC = "rbac.authorization.k8s.io"
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+NAMESPACES = ("default", "kube-system", "kube-public", nodes.LEASED_IN)
 JWS = "jws-kubeconfig-"
 COREDNS = "v1.12.1"
 
@@ -146,6 +147,14 @@ def _workload(name: str, image: str, app: str = "", **spec: Any) -> Obj:
         "metadata": {"name": name, "labels": labels},
         "spec": {"selector": {"matchLabels": labels}, "template": template},
     }
+
+
+def lease(store: Store, node: Obj) -> None:
+    """A kubelet's sign of life; when it last told one is computed when it is read."""
+    name, uid = node["metadata"]["name"], node["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+    spec = {"holderIdentity": name, "leaseDurationSeconds": 40}
+    put(store, nodes.LEASES, {"metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec}, nodes.LEASED_IN)
 
 
 def mirror_pods(store: Store, node: Obj, manifests: list[Obj]) -> None:

@@ -139,6 +139,7 @@ def _begin(
     written = {**documents.get("ClusterConfiguration", {}), "kubernetesVersion": version}
     bootstrap.fill(cluster.store, written, documents.get("InitConfiguration", {}), ca_pem, endpoint, version)
     made = verbs.create_object(cluster.store, Target(resources.of("nodes")), registered)
+    bootstrap.lease(cluster.store, made)
     bootstrap.mirror_pods(cluster.store, made, manifests(guest))
     cluster.controllers.settle(guest)
 

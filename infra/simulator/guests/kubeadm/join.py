@@ -295,6 +295,7 @@ def _kubelet(guest: Joiner, cluster: Cluster, host: Peer, wanted: Wanted, name: 
         stored = call(
             cluster, host, "PATCH", f"/api/v1/nodes/{name}/status", peer=peer, body={"status": made["status"]}
         )
+    bootstrap.lease(cluster.store, stored)
     if control_plane:
         bootstrap.mirror_pods(cluster.store, stored, manifests(guest))
         cluster.controllers.settle(host)
