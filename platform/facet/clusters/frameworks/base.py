@@ -230,6 +230,9 @@ class Framework(Protocol):
     """One kind of cluster. Errors beside those named: NotAnswering (come again), ClusterRefused (it said no)."""
 
     name: str
+    control_plane_pool: str  # stands for the control planes where a pool's name stands
+    default_pod_cidr: str
+    default_service_cidr: str
 
     def plan(self, asked: ClusterSpec) -> tuple[NodePlan, ...]:
         """The nodes to ask for, control planes first. Raises BadSpec naming the field."""

@@ -36,6 +36,9 @@ class Kubernetes:
     """Made once for a process; keeps connections and nothing else. See base.Framework for what each call promises."""
 
     name = "kubernetes"
+    control_plane_pool = names.CONTROL_PLANE_POOL
+    default_pod_cidr = spec.DEFAULT_POD_CIDR
+    default_service_cidr = spec.DEFAULT_SERVICE_CIDR
 
     def __init__(
         self,

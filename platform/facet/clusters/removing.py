@@ -1,0 +1,69 @@
+"""Deleting a cluster always ends: whatever is already gone is gone."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from facet.operations import services as operations
+from facet.operations.engine import Again, Done, Outcome
+from facet.workloads import folders, machines
+from facet.workloads.models import VM
+from infra import endpoints
+from scheduler import ledger
+
+from . import converging, progress, services
+from .models import Cluster, Node, NodePhase
+from .scene import Scene
+
+TASKS_S = 1.0
+REFUSED_S = 15.0
+
+
+def remove(scene: Scene) -> Outcome:
+    """One pass: machines in slices, then the rule, the folder, and in one transaction all that it still holds."""
+    scene.tasks = machines.settle_tasks(scene.turn, scene.driver)
+    left = [vm for vm in scene.vms if vm.deleted_at is None]
+    if left:
+        removal = machines.remove(scene.turn, scene.site, scene.driver, left, scene.tasks.running)
+        with scene.turn.transaction():
+            _forget_nodes(scene.cluster)
+            progress.tell(scene.cluster)
+            refusal = removal.refusal
+            reason = (
+                {"code": refusal.code, "sentence": refusal.reason, "action": "Mend it at the site."}
+                if refusal
+                else None
+            )
+            Cluster.objects.filter(pk=scene.cluster.pk).update(reason=reason)
+        if removal.left:
+            return Again(REFUSED_S if removal.refusal else TASKS_S)
+    scene.turn.renew()
+    scene.driver.ensure_no_rule(converging.rule_name(scene.cluster))
+    folders.tidy(
+        scene.turn, scene.driver, project_id=scene.cluster.project_id, zone_ids=[zone.id for zone in scene.zones]
+    )
+    return _gone(scene)
+
+
+def _forget_nodes(cluster: Cluster) -> None:
+    gone = VM.objects.filter(node__cluster=cluster).exclude(deleted_at=None)
+    Node.objects.filter(vm__in=gone).update(phase=NodePhase.GONE, ready=False)
+
+
+def _gone(scene: Scene) -> Outcome:
+    """The row that says deleted is the guard: only who writes it gives the rest back."""
+    cluster = scene.cluster
+    with scene.turn.transaction():
+        _forget_nodes(cluster)
+        won = Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(
+            deleted_at=timezone.now(), reason=None, secrets_sealed=b"", token_sealed=b"",
+            observed_generation=cluster.generation,
+        )  # fmt: skip
+        if won:
+            endpoints.give_back(cluster.id)
+            ledger.release(
+                tenant_id=cluster.tenant_id, project_id=cluster.project_id, holders=(), spend=services.ONE_CLUSTER
+            )
+            progress.tell(cluster)
+            operations.succeed("cluster", cluster.id, generation=cluster.generation)
+    return Done()

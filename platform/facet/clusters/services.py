@@ -1,0 +1,342 @@
+"""What teams do with clusters: ask, scale, delete, get in. Views give the contexts; see Endpoint.placed_once.
+
+Creating and scaling are three acts: `asking.wish` reads, `decide` places outside any transaction, and the verb here
+writes everything in one, the ledger last but for the wake of an object that exists.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from facet.clusters.frameworks.base import (
+    BadSpec,
+    ClusterRefused,
+    Level,
+    NodePlan,
+    NotAnswering,
+    Prepared,
+    Role,
+    Taint,
+)
+from facet.clusters.frameworks.catalogue import framework
+from facet.operations import events
+from facet.operations import services as operations
+from facet.operations.models import OPEN_PHASES, Operation
+from facet.operations.wakeups import wake
+from facet.rest.access import Actor
+from facet.rest.endpoint import LookAgain
+from facet.rest.problems import Conflict, NameTaken, NotFound, Problem
+from facet.workloads import folders
+from facet.workloads.models import VM, VmPhase
+from infra import endpoints
+from infra.models import Zone
+from scheduler import ledger
+from scheduler.core.ask import Ask, Plan, Policy
+from tenants.models import Project
+
+from . import asking, facts
+from .asking import CLUSTER_KIND, Batch, Ground, Wish
+from .models import TRANSITIONS, Cluster, ClusterPhase, Node, NodePhase, NodePool, NodeRole
+
+ONE_CLUSTER = (ledger.Spend(zone_id=None, resource="clusters", amount=1),)
+LONGEST_ACCESS = timedelta(hours=24)
+GONE_PHASES = (NodePhase.REMOVING, NodePhase.GONE)
+
+
+def target(cluster: Cluster) -> operations.Target:
+    return operations.Target(
+        kind=CLUSTER_KIND,
+        id=cluster.id,
+        name=cluster.name,
+        tenant_id=cluster.tenant_id,
+        project_id=cluster.project_id,
+    )
+
+
+def site_id_of(cluster: Cluster) -> uuid.UUID:
+    """The one site whose zones the cluster's nodes stand in."""
+    return Zone.objects.values_list("site_id", flat=True).get(pk=cluster.zone_ids[0])
+
+
+def advance(cluster: Cluster, to: str, **changes: Any) -> bool:
+    """Move the phase by compare-and-set over TRANSITIONS; False when it had moved already."""
+    sources = [phase for phase, targets in TRANSITIONS.items() if to in targets]
+    return bool(Cluster.objects.filter(pk=cluster.pk, deleted_at=None, phase__in=sources).update(phase=to, **changes))
+
+
+# --- asking --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A plan for the room, and what the framework prepared meanwhile."""
+
+    plan: Plan
+    prepared: Prepared | None = None
+
+
+def decide(asks: Sequence[Ask], where: Ground, *, seed: int, counts: Mapping[str, Sequence[int]] | None = None) -> Plan:
+    """Room for these asks. Raises Problem no_room with the reasons."""
+    if not asks:
+        return Plan(())
+    return ledger.decide(
+        asks,
+        policy=Policy.SPREAD,
+        seed=seed,
+        counts=counts or {},
+        flavors=where.shapes,
+        zones=[zone.id for zone in where.zones],
+    )
+
+
+def decide_wish(wish: Wish) -> Decided:
+    """Outside any transaction: place the nodes, make the keys."""
+    plan = decide(wish.batch.asks, wish.ground, seed=seed_of(wish.cluster.id), counts=wish.counts)
+    return Decided(plan, framework(wish.cluster.framework).prepare(facts.of_cluster(wish.cluster)))
+
+
+def seed_of(id: uuid.UUID) -> int:
+    """Parallel requests do not chase one host: ties are shuffled by the random bits of the request's own id."""
+    return id.int & 0xFFFF_FFFF
+
+
+def create_cluster(*, wish: Wish, decided: Decided, by: Actor) -> tuple[Cluster, Operation]:
+    """Write a cluster and all that it holds. Raises NameTaken, Conflict (quota, pool, endpoints), ledger.Stale."""
+    cluster, where = wish.cluster, wish.ground
+    _lock_project(where.project)
+    cluster.endpoint_host = endpoints.take(zone_ids=[zone.id for zone in where.zones], holder=cluster.id)
+    if decided.prepared is None:
+        raise ValueError("a new cluster needs its keys")
+    facts.seal(cluster, decided.prepared)
+    try:
+        with transaction.atomic():
+            cluster.save(force_insert=True)
+    except IntegrityError:
+        raise NameTaken(f"{where.project.name} has a cluster named {cluster.name}.") from None
+    NodePool.objects.bulk_create(wish.pools)
+    _save(wish.batch, decided.plan, where)
+    operation = operations.start("cluster.create", target=target(cluster), by=by)
+    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=where.site.id)
+    _commit(wish.batch, decided.plan, where, spend=ONE_CLUSTER)
+    return cluster, operation
+
+
+def _lock_project(project: Project) -> None:
+    """It must not be deleted while something is being put into it."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 1 from tenants_project where id = %s and deleted_at is null for share", [project.id])
+        if cursor.fetchone() is None:
+            raise NotFound("The project has just been deleted.")
+
+
+def _save(batch: Batch, plan: Plan, where: Ground) -> None:
+    asking.settle(batch, plan, where)
+    folders.claim(project=where.project, zones=where.zones)
+    VM.objects.bulk_create(batch.vms)
+    Node.objects.bulk_create(batch.nodes)
+
+
+def _commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spend] = ()) -> None:
+    ledger.commit(
+        tenant_id=where.project.tenant_id,
+        project_id=where.project.id,
+        asks=batch.asks,
+        plan=plan,
+        pools=where.pool_ids,
+        spend=spend,
+    )
+
+
+# --- scaling -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One pool on its way to another size, as it was read."""
+
+    cluster: Cluster
+    pool: NodePool
+    size: int
+    ground: Ground
+    more: Batch
+    fewer: Sequence[Node]
+
+
+SCALABLE = (ClusterPhase.READY, ClusterPhase.UPDATING, ClusterPhase.FAILED)
+
+
+def read_scaling(*, pool: NodePool, size: int) -> Scaling:
+    """What another size of this pool would take. Raises Conflict where the cluster is not up to it."""
+    cluster = Cluster.objects.select_related("project").get(pk=pool.cluster_id)
+    if cluster.phase not in SCALABLE or cluster.initialized_at is None:
+        raise Conflict(f"{cluster.name} is {cluster.phase}; it can be scaled when it is ready.", code="not_ready")
+    living = list(
+        Node.objects.filter(pool=pool)
+        .exclude(phase__in=GONE_PHASES)
+        .order_by("-created_at", "-id")
+        .select_related("vm")
+    )
+    where = asking.ground_of(cluster, cluster.zone_ids)
+    return Scaling(
+        cluster=cluster,
+        pool=pool,
+        size=size,
+        ground=where,
+        more=_more(cluster, pool, size - len(living), living, where),
+        fewer=living[: max(0, len(living) - size)],
+    )
+
+
+def _more(cluster: Cluster, pool: NodePool, count: int, living: Sequence[Node], where: Ground) -> Batch:
+    if count <= 0:
+        return Batch((), (), ())
+    flavor = where.flavors[pool.flavor]
+    plan = NodePlan(
+        role=Role.WORKER,
+        pool=pool.name,
+        count=count,
+        flavor=asking.FlavorFacts(flavor.vcpu, flavor.memory_mib),
+        labels=pool.labels,
+        taints=tuple(Taint(t["key"], t["effect"], t.get("value", "")) for t in pool.taints),
+    )
+    standing = [held.host_id for held in ledger.allocations([node.vm_id for node in living]).values()]
+    try:
+        return asking.nodes(cluster, pool, count, where, flavor=flavor, plan=plan, standing=standing)
+    except BadSpec as error:
+        raise asking.invalid(error) from None
+
+
+def decide_scaling(scaling: Scaling) -> Plan:
+    return decide(scaling.more.asks, scaling.ground, seed=seed_of(uuid.uuid4()))
+
+
+def scale(*, scaling: Scaling, plan: Plan, by: Actor) -> tuple[NodePool, Operation]:
+    """Write the other size: new nodes with their room, or the mark on those that go. Raises LookAgain, Conflict."""
+    cluster, pool = scaling.cluster, scaling.pool
+    won = Cluster.objects.filter(
+        pk=cluster.pk, generation=cluster.generation, phase__in=SCALABLE, deleted_at=None
+    ).update(generation=cluster.generation + 1, phase=ClusterPhase.UPDATING, reason=None)
+    if not won:
+        raise LookAgain(f"cluster {cluster.id} changed meanwhile")
+    cluster.refresh_from_db()
+    before = pool.size
+    NodePool.objects.filter(pk=pool.pk).update(size=scaling.size, generation=pool.generation + 1)
+    pool.refresh_from_db()
+    Node.objects.filter(pk__in=[node.pk for node in scaling.fewer]).update(
+        phase=NodePhase.REMOVING, drain_asked_at=timezone.now()
+    )
+    VM.objects.filter(owner_id=cluster.id, phase=VmPhase.FAILED, deleted_at=None).update(
+        phase=VmPhase.PENDING, failures=0, reason=None
+    )
+    _save(scaling.more, plan, scaling.ground)
+    operation = operations.start(
+        "cluster.scale",
+        target=target(cluster),
+        by=by,
+        generation=cluster.generation,
+        undo={"pool": str(pool.id), "size": before},
+    )
+    if scaling.more.asks:
+        _commit(scaling.more, plan, scaling.ground)
+    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=scaling.ground.site.id)
+    return pool, operation
+
+
+# --- deleting ------------------------------------------------------------------------------------------------------
+
+
+def delete_cluster(*, cluster: Cluster, by: Actor) -> Operation:
+    """Delete wins over whatever is under way. Said twice, it is the same delete."""
+    cluster = Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
+    if cluster.phase == ClusterPhase.DELETING:
+        under_way = Operation.objects.filter(
+            target_kind=CLUSTER_KIND, target_id=cluster.id, verb="cluster.delete", phase__in=OPEN_PHASES
+        ).first()
+        if under_way is not None:
+            return under_way
+    generation = cluster.generation + 1
+    Cluster.objects.filter(pk=cluster.pk).update(
+        phase=ClusterPhase.DELETING, delete_asked_at=timezone.now(), generation=generation, reason=None
+    )
+    operation = operations.start("cluster.delete", target=target(cluster), by=by, generation=generation)
+    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=site_id_of(cluster))
+    return operation
+
+
+def cancel_create(operation: Operation, by: Actor) -> None:
+    """Taking back a create is a delete."""
+    delete_cluster(cluster=Cluster.objects.get(pk=operation.target_id), by=by)
+
+
+def cancel_scale(operation: Operation, by: Actor) -> None:
+    """Back to the former size: what was added goes again. A drain that has begun is not taken back."""
+    undo = operation.undo or {}
+    cluster = Cluster.objects.select_for_update(no_key=True).get(pk=operation.target_id)
+    pool = NodePool.objects.get(pk=undo["pool"])
+    if undo["size"] > pool.size:
+        raise Conflict("Nodes are being drained already. Scale up again when it has ended.", code="not_cancellable")
+    living = Node.objects.filter(pool=pool).exclude(phase__in=GONE_PHASES).order_by("-created_at", "-id")
+    surplus = list(living.values_list("pk", flat=True))[: max(0, living.count() - undo["size"])]
+    Node.objects.filter(pk__in=surplus).update(phase=NodePhase.REMOVING, drain_asked_at=timezone.now())
+    NodePool.objects.filter(pk=pool.pk).update(size=undo["size"], generation=pool.generation + 1)
+    Cluster.objects.filter(pk=cluster.pk).update(generation=cluster.generation + 1)
+    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=site_id_of(cluster))
+
+
+# --- getting in ----------------------------------------------------------------------------------------------------
+
+
+def kubeconfig(*, cluster: Cluster, level: Level, life: timedelta, by: Actor) -> dict[str, Any]:
+    """A certificate for this caller and the file that carries it. Asks the cluster: call it outside a transaction."""
+    if cluster.phase == ClusterPhase.DELETING or cluster.initialized_at is None:
+        raise Conflict(f"{cluster.name} has no API yet: it is {cluster.phase}.", code="not_ready")
+    kind, known = framework(cluster.framework), facts.of_cluster(cluster)
+    secrets = facts.unseal(cluster).secrets
+    try:
+        credential = kind.access(known, secrets, subject_of(by), level, life)
+    except NotAnswering as silent:
+        raise Conflict(f"The cluster does not answer: {silent.sentence}", code="not_ready") from None
+    except ClusterRefused as refused:
+        raise Problem(f"The cluster refused: {refused.sentence}", code="cluster_refused", status=409) from None
+    except BadSpec as error:
+        raise asking.invalid(error) from None
+    return {
+        "kubeconfig": kind.kubeconfig(known, secrets, credential),
+        "context": f"{cluster.name}-simulated" if cluster.simulated else cluster.name,
+        "server": f"https://{cluster.endpoint_host}:{cluster.endpoint_port}",
+        "certificate_authority_data": secrets["ca.crt"].decode(),
+        "client_certificate_data": credential.client_certificate_data,
+        "client_key_data": credential.client_key_data,
+        "expires_at": credential.expires_at,
+    }
+
+
+def subject_of(by: Actor) -> str:
+    """Whom the cluster's own audit log will name."""
+    return f"{by.kind}:{by.name}"
+
+
+def record_access(*, cluster: Cluster, level: Level, expires_at: Any, by: Actor) -> None:
+    events.record(
+        "cluster.kubeconfig",
+        by=by,
+        kind=CLUSTER_KIND,
+        id=cluster.id,
+        name=cluster.name,
+        tenant_id=cluster.tenant_id,
+        project_id=cluster.project_id,
+        after={"level": level.value, "expires_at": expires_at.isoformat()},
+    )
+
+
+def control_planes(nodes: Sequence[Node]) -> list[Node]:
+    """In the order in which they join: the first one begins the cluster."""
+    planes = [node for node in nodes if node.role == NodeRole.CONTROL_PLANE]
+    return sorted(planes, key=lambda node: (node.created_at, node.name))

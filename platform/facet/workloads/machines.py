@@ -1,0 +1,278 @@
+"""What a pass does with the VMs of one owner: a slice at a time, one read, one verb with a list, one short write.
+
+Every function may be said again after a kill at any line. A VM is found at the site by its key, which is our row's id,
+and is believed absent only when nothing about it is in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from facet.operations import inflight
+from facet.operations.engine import Turn
+from facet.operations.wakeups import wake
+from infra.drivers import base
+from infra.models import Site
+from scheduler import ledger
+
+from .models import VM, VmPhase
+
+SLICE = 50  # VMs in one call of a driver
+MOST_FAILURES = 3  # faults of the site's own about one VM before it is given up
+FINAL = frozenset({"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "not_found", "no_resources"})
+REAP_AFTER_S = 20.0
+ACTIONS = {
+    "no_space": "Free space on the datastore or delete what fills it, then ask again.",
+    "disk_too_small": "Choose a flavor with a larger disk, or an image with a smaller one.",
+    "no_permission": "Give Facet's user at the site the privileges that docs/vsphere.md lists.",
+    "no_resources": "Free room on the hosts of the zone, then ask again.",
+}
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What an owner's passes have started at the site. `running`: VMs that something is still being done to."""
+
+    running: frozenset[UUID] = frozenset()
+    failed: Mapping[UUID, base.DriverError] = field(default_factory=dict)
+
+
+def settle_tasks(turn: Turn, driver: base.Driver) -> Tasks:
+    """Ask after this owner's tasks and forget those that ended. After one that vanished, the world is asked by key."""
+    with turn.reading():
+        rows = inflight.of(turn.lease)
+    if not rows:
+        return Tasks()
+    asked = [row for row in rows if row.ended_at is None]
+    states = driver.poll([row.ref for row in asked]) if asked else {}
+    running = [row for row in asked if states[row.ref].state is base.TaskState.RUNNING]
+    ended = [row for row in rows if row not in running]
+    failed = {row.about: error for row in ended if (error := _error(row, states.get(row.ref)))}
+    if ended:
+        with turn.transaction():
+            inflight.settle(ended)
+            _count_failures(failed)
+    return Tasks(frozenset(row.about for row in running), failed)
+
+
+def _error(row: Any, state: base.TaskFacts | None) -> base.DriverError | None:
+    if state is not None:
+        return state.error if state.state is base.TaskState.FAILED else None
+    return base.DriverError(row.error, code=row.error_code) if row.error_code else None
+
+
+def _count_failures(failed: Mapping[UUID, base.DriverError]) -> None:
+    for vm in VM.objects.filter(pk__in=failed, deleted_at=None).exclude(phase=VmPhase.DELETING):
+        _failed(vm, failed[vm.id])
+
+
+def _failed(vm: VM, error: base.DriverError) -> None:
+    """A fault about one VM: final where the site will say it again, else after a few."""
+    final = error.code in FINAL or vm.failures + 1 >= MOST_FAILURES
+    reason = {"code": error.code, "sentence": error.reason, "action": ACTIONS.get(error.code, "Look at the site.")}
+    changes: dict[str, Any] = {"failures": vm.failures + 1, "reason": reason}
+    if final:
+        changes["phase"] = VmPhase.FAILED
+    VM.objects.filter(pk=vm.pk, deleted_at=None).exclude(phase=VmPhase.DELETING).update(**changes)
+
+
+# --- making --------------------------------------------------------------------------------------------------------
+
+
+def build(
+    turn: Turn,
+    site: Site,
+    driver: base.Driver,
+    vms: Sequence[VM],
+    metadata: Mapping[UUID, str],
+    folders: Mapping[UUID, str],
+    running: Collection[UUID],
+) -> None:
+    """Clone and reconfigure the next of these that are not built, within the site's budget."""
+    waiting = [vm for vm in vms if vm.phase in (VmPhase.PENDING, VmPhase.CLONING) and vm.id not in running]
+    if not waiting:
+        return
+    with turn.transaction():
+        slice_ = waiting[: min(SLICE, inflight.room(site.id))]
+        specs = _specs(slice_, metadata, folders)
+        sent = [spec.key for spec in specs]  # from here on a clone may be on its way, whatever becomes of this worker
+        VM.objects.filter(pk__in=sent, phase=VmPhase.PENDING).update(phase=VmPhase.CLONING)
+    if not specs:
+        return
+    turn.renew()
+    outcomes = driver.ensure_vms(specs)
+    with turn.transaction():
+        _record(turn, outcomes)
+        for vm in slice_:
+            _built(vm, outcomes.get(vm.id))
+
+
+def _specs(vms: Sequence[VM], metadata: Mapping[UUID, str], folders: Mapping[UUID, str]) -> list[base.VmSpec]:
+    """Only of VMs whose pool stands at the site already."""
+    where = ledger.allocations([vm.id for vm in vms])
+    specs = []
+    for vm in vms:
+        held = where[vm.id]
+        pool_ref = held.pool.refs.get(held.host.compute_ref)
+        if pool_ref is None:
+            continue
+        specs.append(
+            base.VmSpec(
+                key=vm.id,
+                name=vm.name,
+                template_ref=vm.image.template.ref,
+                folder_ref=folders[vm.zone_id],
+                pool_ref=pool_ref,
+                host_ref=held.host.ref,
+                datastore_ref=held.datastore.ref,
+                network_ref=vm.network.ref if vm.network else None,
+                vcpu=vm.vcpu,
+                memory_mib=vm.memory_mib,
+                disk_gib=vm.disk_gib,
+                metadata=metadata[vm.id],
+                guest_version=vm.image.version,
+            )
+        )
+    return specs
+
+
+def _built(vm: VM, outcome: base.VmOutcome | None) -> None:
+    match outcome:
+        case base.VmFacts() as seen:
+            _found(vm, seen)
+            VM.objects.filter(pk=vm.pk, phase=VmPhase.CLONING).update(phase=VmPhase.BUILT, reason=None, failures=0)
+        case base.Refused() as error:
+            _failed(vm, error)
+
+
+def _found(vm: VM, seen: base.VmFacts) -> None:
+    """What the site shows of a VM. Its ref is set once, from nothing: a second worker's finding changes nothing."""
+    VM.objects.filter(pk=vm.pk, external_ref=None).update(external_ref=seen.ref)
+    VM.objects.filter(pk=vm.pk).update(
+        power=seen.power.value, address=seen.address, seen_at=timezone.now(), missing_at=None
+    )
+
+
+def _record(turn: Turn, outcomes: Mapping[UUID, Any]) -> None:
+    inflight.record(
+        turn.lease,
+        [
+            inflight.Started(ref=outcome.ref, about=key, doing=outcome.doing)
+            for key, outcome in outcomes.items()
+            if isinstance(outcome, base.InFlight)
+        ],
+    )
+
+
+# --- power ---------------------------------------------------------------------------------------------------------
+
+
+def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None:
+    """Give built VMs their boot data and power them on. Nothing of the text is kept.
+
+    Said again after a kill: a VM that has been on refuses boot data, and is only powered.
+    """
+    turn.renew()
+    given = driver.ensure_boot_data(dict(user_data))
+    right = [key for key, error in given.items() if error is None or error.code == "already_booted"]
+    turn.renew()
+    outcomes = driver.ensure_power(dict.fromkeys(right, base.Power.ON)) if right else {}
+    refused = {key: error for key, error in given.items() if isinstance(error, base.Refused) and key not in right}
+    with turn.transaction():
+        _record(turn, outcomes)
+        _powered(outcomes)
+        _count_failures(refused | {k: o for k, o in outcomes.items() if isinstance(o, base.Refused)})
+
+
+def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
+    """Power on again what has booted before and is found off while it is being built."""
+    wanted = dict.fromkeys(keys, base.Power.ON)
+    if not wanted:
+        return
+    turn.renew()
+    outcomes = driver.ensure_power(wanted)
+    with turn.transaction():
+        _record(turn, outcomes)
+        _powered(outcomes)
+
+
+def _powered(outcomes: Mapping[UUID, base.VmOutcome]) -> None:
+    seen = {key: facts for key, facts in outcomes.items() if isinstance(facts, base.VmFacts)}
+    for vm in VM.objects.filter(pk__in=seen):
+        _found(vm, seen[vm.id])
+    now = timezone.now()
+    VM.objects.filter(pk__in=seen, phase=VmPhase.BUILT).update(phase=VmPhase.RUNNING, booted_at=now, reason=None)
+
+
+def look(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> frozenset[UUID]:
+    """Ask the site about these VMs by their keys and write down what it shows; answers the keys it does not know."""
+    turn.renew()
+    seen = driver.find_vms([vm.id for vm in vms])
+    with turn.transaction():
+        for vm in vms:
+            if vm.id in seen:
+                _found(vm, seen[vm.id])
+    return frozenset(vm.id for vm in vms if vm.id not in seen)
+
+
+def wipe(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> None:
+    """Take the boot data, which holds keys, off VMs that need it no more."""
+    for start in range(0, len(vms), SLICE):
+        turn.renew()
+        errors = driver.ensure_boot_data({vm.id: None for vm in vms[start : start + SLICE]})
+        done = [key for key, error in errors.items() if error is None]
+        with turn.transaction():
+            VM.objects.filter(pk__in=done, wiped_at=None).update(wiped_at=timezone.now())
+
+
+def begin_again(vm: VM) -> None:
+    """A VM that is gone from the site is made anew under its key, on the room that it holds. In a transaction."""
+    VM.objects.filter(pk=vm.pk, deleted_at=None).exclude(phase=VmPhase.DELETING).update(
+        phase=VmPhase.PENDING, external_ref=None, power="", address=None, booted_at=None, wiped_at=None, seen_at=None,
+        missing_at=None, failures=0, reason=None,
+    )  # fmt: skip
+
+
+# --- removing ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How far a removal came. `left`: VMs that the site still has, or may have; `refusal`: why one may not go."""
+
+    left: int
+    refusal: base.Refused | None = None
+
+
+def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], running: Collection[UUID]) -> Removal:
+    """Power off and destroy; the transaction that saw a VM gone gives its room back."""
+    idle = [vm for vm in vms if vm.id not in running]
+    with turn.reading():
+        slice_ = idle[: min(SLICE, max(1, inflight.room(site.id)))]
+    if not slice_:
+        return Removal(left=len(vms))
+    turn.renew()
+    outcomes = driver.ensure_no_vms([vm.id for vm in slice_])
+    gone = [vm for vm in slice_ if vm.id in outcomes and outcomes[vm.id] is None]
+    with turn.transaction():
+        _record(turn, outcomes)
+        if gone:
+            _forget(site, gone)
+    refusals = [error for error in outcomes.values() if isinstance(error, base.Refused)]
+    return Removal(left=len(vms) - len(gone), refusal=refusals[0] if refusals else None)
+
+
+def _forget(site: Site, gone: Sequence[VM]) -> None:
+    keys = [vm.id for vm in gone]
+    VM.objects.filter(pk__in=keys, deleted_at=None).update(
+        deleted_at=timezone.now(), phase=VmPhase.DELETING, power="", address=None
+    )
+    ledger.release(tenant_id=gone[0].tenant_id, project_id=gone[0].project_id, holders=keys)
+    if any(vm.external_ref is None and vm.phase != VmPhase.PENDING for vm in gone):
+        # a clone may have been sent whose ref nobody could save: look for it once the site has had time to finish it
+        wake("reap", site.id, site_id=site.id, after_s=REAP_AFTER_S)
