@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import re
 import zlib
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import yaml
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 GUESTINFO_LIMIT = 64 * 1024  # bytes of one guestinfo value, as it travels
+UNZIPPED_LIMIT = 16 * 1024 * 1024
 ENCODINGS = {"gzip+base64", "gz+b64", "base64", "b64"}
 TOP_KEYS = {
     "write_files", "runcmd", "hostname", "preserve_hostname", "ssh_authorized_keys", "users", "cleanup-guestinfo",
@@ -85,9 +85,20 @@ def _decoded(values: Mapping[str, str], name: str) -> str:
 def _bytes(where: str, raw: str, encoding: str) -> bytes:
     try:
         plain = base64.b64decode("".join(raw.split()), validate=True)
-        return gzip.decompress(plain) if encoding.startswith("gz") else plain
-    except (binascii.Error, OSError, EOFError, zlib.error, ValueError) as error:
+        return _unzipped(plain) if encoding.startswith("gz") else plain
+    except (binascii.Error, EOFError, zlib.error, ValueError) as error:
         raise BadUserData(f"{where}: is not {encoding}: {error}") from error
+
+
+def _unzipped(raw: bytes) -> bytes:
+    """Raises ValueError for what unfolds to more than a guest's memory should hold."""
+    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header
+    text = unzip.decompress(raw, UNZIPPED_LIMIT)
+    if unzip.unconsumed_tail:
+        raise ValueError(f"it unfolds to more than {UNZIPPED_LIMIT} bytes")
+    if not unzip.eof:
+        raise EOFError("it ends too early")
+    return text
 
 
 def _config(text: str) -> dict[str, Any]:

@@ -128,7 +128,9 @@ def _wanted(documents: dict[str, Obj]) -> Wanted:
     for pin in pins:
         if not config.PIN.fullmatch(pin):
             raise KubeadmError(f"discovery.bootstrapToken.caCertHashes: {pin!r} is not sha256:<hex>")
-    host, port = config.host_port(discovery.get("apiServerEndpoint") or "")
+    if not discovery.get("apiServerEndpoint"):
+        raise KubeadmError("discovery.bootstrapToken: Required value: apiServerEndpoint is not set")
+    host, port = config.host_port(discovery["apiServerEndpoint"])
     registration = document.get("nodeRegistration") or {}
     return Wanted(host, port, token_id, secret, pins, registration, document.get("controlPlane"))
 
