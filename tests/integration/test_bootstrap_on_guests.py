@@ -14,6 +14,7 @@ from facet.clusters.frameworks.kubernetes.access import credential
 from facet.clusters.frameworks.kubernetes.client import Client
 from facet.clusters.frameworks.kubernetes.connections import Connections
 from facet.clusters.frameworks.kubernetes.framework import Kubernetes, utcnow
+from infra.simulator.guests.house import Machine
 from tests.integration.guests import CNI, config_file, datacenter, kubectl, shop
 
 HOUR = timedelta(hours=1)
@@ -171,6 +172,46 @@ def test_three_control_planes_lose_one_with_its_etcd_member(site):
     assert {node.name for node in made.ready().nodes} == set(made.nodes) - {first.name}
     again = made.framework.before_remove(made.cluster, first, made.secrets, others)
     assert again == Drained()
+
+
+def test_a_second_control_plane_answers_at_the_endpoint_when_the_first_dies(site, tmp_path):
+    made = shop(site, control_planes=3, workers=1, last=60)
+    made.framework.install(made.cluster, made.secrets, CNI.read_text())
+    made.ready()
+    config = config_file(tmp_path, made)
+    first, second, third = (node for node in made.nodes.values() if node.role is Role.CONTROL_PLANE)
+    site.run(site.house.power_off(first.vm_key))
+    late = made.health()
+    assert (late.answers, late.ready, late.code) == (True, False, "nodes_not_ready")
+    assert first.name in late.sentence
+    assert kubectl(config, "create", "namespace", "web").returncode == 0
+    others = [second.address, third.address]
+    assert made.framework.before_remove(made.cluster, first, made.secrets, others, force=True) == Drained()
+    site.run(site.house.destroy(first.vm_key))
+    del made.nodes[first.name]
+    assert {node.name for node in made.ready().nodes} == set(made.nodes)
+    # Two members are left: one alone is no majority, and nobody pretends that it were.
+    site.run(site.house.power_off(second.vm_key))
+    assert made.health().answers is False
+    assert kubectl(config, "get", "nodes", "--request-timeout=3s").returncode != 0
+    site.run(site.house.power_on(Machine(second.vm_key, second.name, 2, 2048, made.cluster.version), {}))
+    made.ready()
+    # A control plane that comes later joins what is there, and never begins a second cluster.
+    made.framework.admit(made.cluster, made.prepared)
+    fourth = made.boot(Role.CONTROL_PLANE, Boot.JOIN)
+    with Connections(utcnow).etcd(third.address, made.secrets) as http:
+        assert {member.name for member in etcd.list_members(http)} == {second.name, third.name, fourth.name}
+    assert kubectl(config, "get", "namespace", "web").returncode == 0
+
+
+def test_etcd_answers_nobody_without_a_certificate_of_its_own_authority(running):
+    first = next(iter(running.nodes.values()))
+    other = pki.make_secrets(utcnow())
+    forged = {**running.secrets, "etcd/ca.key": other["etcd/ca.key"], "etcd/ca.crt": other["etcd/ca.crt"]}
+    with Connections(utcnow).etcd(first.address, forged) as http, pytest.raises(NotAnswering):
+        etcd.list_members(http)
+    with Connections(utcnow).etcd(first.address, running.secrets) as http:
+        assert [member.name for member in etcd.list_members(http)] == [first.name]
 
 
 def test_without_another_control_plane_a_member_is_not_removed(running):
