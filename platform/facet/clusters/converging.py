@@ -74,15 +74,15 @@ def converge(scene: Scene) -> Outcome:
     except Stop as stop:
         return _fail(scene, stop.reason)
     except NotAnswering as silent:
-        outcome = _pending(scene, silent.code, silent.sentence)
+        outcome = pending(scene, silent.code, silent.sentence)
     except ClusterRefused as refused:
-        outcome = _pending(scene, "cluster_refused", refused.sentence)
+        outcome = pending(scene, "cluster_refused", refused.sentence)
     with scene.turn.transaction():
         progress.tell(Cluster.objects.get(pk=scene.cluster.pk))
     return outcome
 
 
-def _pending(scene: Scene, code: str, sentence: str) -> Outcome:
+def pending(scene: Scene, code: str, sentence: str) -> Outcome:
     """Not there yet; the reason stands on the cluster meanwhile."""
     reason = {"code": code, "sentence": sentence, "action": "Facet goes on by itself."}
     if scene.cluster.reason != reason:
@@ -109,7 +109,7 @@ def lost_machines(scene: Scene) -> Outcome | None:
     if not missing:
         return None
     if scene.site.held_back:
-        return _pending(scene, **{key: HELD_BACK[key] for key in ("code", "sentence")})
+        return pending(scene, **{key: HELD_BACK[key] for key in ("code", "sentence")})
     absent = machines.look(scene.turn, scene.driver, [node.vm for node in missing])
     lost = [node for node in missing if node.vm_id in absent]
     planes = scene.control_planes
@@ -236,7 +236,7 @@ def add_ons(scene: Scene) -> Outcome | None:
     with scene.turn.reading():
         addon = Addon.objects.filter(kind="cni").order_by("-created_at").first()
     if addon is None:
-        _pending(scene, NO_CNI["code"], NO_CNI["sentence"])
+        pending(scene, NO_CNI["code"], NO_CNI["sentence"])
         return Again(ADDON_S)
     scene.turn.renew()
     scene.framework.install(scene.facts, scene.prepared.secrets, addon.manifest)
@@ -289,7 +289,7 @@ def leavers(scene: Scene) -> Outcome | None:
         return Again(LATER_S)
     removal = machines.remove(scene.turn, scene.site, scene.driver, [node.vm for node in drained], scene.tasks.running)
     if removal.refusal is not None:
-        return _pending(scene, removal.refusal.code, removal.refusal.reason)
+        return pending(scene, removal.refusal.code, removal.refusal.reason)
     with scene.turn.transaction():
         gone = VM.objects.filter(pk__in=[node.vm_id for node in drained]).exclude(deleted_at=None)
         Node.objects.filter(vm__in=gone).update(phase=NodePhase.GONE, ready=False)
@@ -303,7 +303,7 @@ def _out_of_the_cluster(scene: Scene, node: Node) -> bool:
     scene.turn.renew()
     found = scene.framework.before_remove(scene.facts, facts.of_node(node), scene.prepared.secrets, scene.others(node))
     if isinstance(found, Waiting):
-        _pending(scene, "draining", found.sentence)
+        pending(scene, "draining", found.sentence)
         return False
     return True
 
@@ -319,10 +319,10 @@ def all_ready(scene: Scene) -> Outcome | None:
     ready = {node.name for node in health.nodes if node.ready}
     late = [node for node in scene.wanted if node.name not in ready]
     if not health.answers:
-        return _pending(scene, health.code, health.sentence)
+        return pending(scene, health.code, health.sentence)
     if late:
         names = ", ".join(node.name for node in late[:3])
-        _pending(
+        pending(
             scene, health.code or "nodes_joining", f"{len(late)} of {len(scene.wanted)} nodes are not Ready: {names}."
         )
         return Again(_pace(scene))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from facet.clusters.frameworks.base import ClusterHealth
 from facet.operations.engine import Again, Done, Outcome, Turn
 from infra import outside
+from infra.drivers import base
 from infra.models import SitePhase
 
 from . import converging, removing, services
@@ -30,8 +31,11 @@ def cluster(turn: Turn) -> Outcome:
     scene = Scene.read(turn)
     if scene.cluster.deleted_at is not None:
         return Done()
-    with outside.asking():
-        return PASSES[scene.cluster.phase](scene)
+    try:
+        with outside.asking():
+            return PASSES[scene.cluster.phase](scene)
+    except base.Refused as refused:  # the whole site says no, to Facet's credentials say: IT mends that, not this team
+        return converging.pending(scene, refused.code, refused.reason)
 
 
 def begin(scene: Scene) -> Outcome:
