@@ -21,8 +21,8 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from infra.drivers.base import Connection, FolderSpec, InFlight, NotReady, PoolPart, PoolSpec, Power, VmFacts, VmSpec
+from infra.drivers.extraconfig import USERDATA, packed
 from infra.drivers.vsphere.driver import VsphereDriver
-from infra.drivers.vsphere.machine import USERDATA, packed
 from tests.vcsim import run
 
 NODES, AT_ONCE, TURNS = 50, 8, 3

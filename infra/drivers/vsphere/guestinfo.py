@@ -12,12 +12,12 @@ from uuid import UUID
 from pyVmomi import vim
 
 from ..base import Connection, DriverError, Power
+from ..extraconfig import GUESTINFO, VERSION
 from . import properties, shape, tasks
-from .machine import VERSION, VM_PROPERTIES, Machine
+from .machine import VM_PROPERTIES, Machine
 from .session import Session
 from .watch import Watch
 
-PREFIX = "guestinfo."
 ADDRESS = "SET.guest.ipAddress"  # how govmomi's simulator is told what a guest's tools would say
 WRITE_S = 10.0
 
@@ -104,5 +104,7 @@ def _guest(machine: Machine | None) -> Guest | None:
         version=machine.extra.get(VERSION, ""),
         power=machine.power,
         address=machine.address,
-        guestinfo={key.removeprefix(PREFIX): value for key, value in machine.extra.items() if key.startswith(PREFIX)},
+        guestinfo={
+            key.removeprefix(GUESTINFO): value for key, value in machine.extra.items() if key.startswith(GUESTINFO)
+        },
     )

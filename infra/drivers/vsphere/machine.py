@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +11,7 @@ from uuid import UUID
 from pyVmomi import vim
 
 from ..base import Power, VmFacts
+from ..extraconfig import KEY, METADATA, USERDATA, WIPED, unpacked
 from .properties import Found
 from .session import ref_of
 
@@ -37,10 +34,6 @@ LIGHT = (
 )
 VM_PROPERTIES = LIGHT + HEAVY
 POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
-KEY, VERSION, BOOTED = "facet.key", "facet.version", "facet.booted"
-USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
-ENCODING = "gzip+base64"
-WIPED = ("", "---")
 GIB = 1 << 30
 
 
@@ -157,24 +150,6 @@ class Machine:
 
 def disk_bytes(disk: Any) -> int:
     return int(disk.capacityInBytes or disk.capacityInKB * 1024)
-
-
-def packed(name: str, text: str) -> dict[str, str]:
-    """A guestinfo value as cloud-init reads it. The same text gives the same value."""
-    raw = gzip.compress(text.encode(), mtime=0)
-    return {name: base64.b64encode(raw).decode(), f"{name}.encoding": ENCODING}
-
-
-def unpacked(extra: Mapping[str, str], name: str) -> str | None:
-    """The text of a guestinfo value; None where it is absent, wiped or not to be read."""
-    value = extra.get(name, "")
-    if value in WIPED:
-        return None
-    try:
-        raw = base64.b64decode(value) if "base64" in extra.get(f"{name}.encoding", "") else value.encode()
-        return (gzip.decompress(raw) if "gzip" in extra.get(f"{name}.encoding", "") else raw).decode()
-    except (binascii.Error, OSError, EOFError, zlib.error, UnicodeDecodeError):
-        return None
 
 
 def _file(disk: Any) -> str:

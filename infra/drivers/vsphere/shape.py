@@ -9,11 +9,10 @@ from typing import Any
 from pyVmomi import vim
 
 from ..base import Refused, VmSpec
+from ..extraconfig import KEY, LARGEST_VALUE, METADATA, VERSION, packed
 from . import properties
-from .machine import GIB, KEY, METADATA, VERSION, Machine, disk_bytes, packed
+from .machine import GIB, Machine, disk_bytes
 from .session import Session
-
-LARGEST_VALUE = 64 * 1024  # of a guestinfo value
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from uuid import UUID
 from pyVmomi import vim
 
 from ..base import DriverError, GoneOutcome, NotReady, Power, Refused, VmOutcome, VmSpec
+from ..extraconfig import BOOTED, USERDATA, WIPED, packed
 from . import properties, shape, tasks
 from .finding import Finder, Named
-from .machine import BOOTED, USERDATA, VM_PROPERTIES, WIPED, Machine, packed
+from .machine import VM_PROPERTIES, Machine
 from .rounds import Decision, LookAgain, Settled, Started, carry
 
 WRITE_S = 10.0  # an edit of extraConfig takes moments
