@@ -53,9 +53,22 @@ def log_in(*, name: str, password: str, by: Actor) -> tuple[User, Token, str]:
     """A token for name and password, living a day."""
     user = authenticate(name=name, password=password, by=by)
     with isolation.context(isolation.SYSTEM):
-        LoginFailure.objects.filter(at__lt=timezone.now() - WINDOW).delete()
-        User.objects.filter(pk=user.pk).update(last_login=timezone.now())
+        _record(user, by)
         token, text = credentials.issue(user=user, name="login", life=credentials.LOGIN_LIFE)
-        who = Actor("user", user.id, user.name, by.source_ip, by.request_id)
-        events.record("login", by=who, kind="user", id=user.id, name=user.name)
     return user, token, text
+
+
+def begin_session(*, name: str, password: str, by: Actor) -> User:
+    """The user for whom the console begins a session."""
+    user = authenticate(name=name, password=password, by=by)
+    with isolation.context(isolation.SYSTEM):
+        _record(user, by)
+    return user
+
+
+def _record(user: User, by: Actor) -> None:
+    """Who logged in, when and from where; old failures go."""
+    LoginFailure.objects.filter(at__lt=timezone.now() - WINDOW).delete()
+    User.objects.filter(pk=user.pk).update(last_login=timezone.now())
+    who = Actor("user", user.id, user.name, by.source_ip, by.request_id)
+    events.record("login", by=who, kind="user", id=user.id, name=user.name)

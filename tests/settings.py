@@ -14,3 +14,5 @@ os.environ["FACET_REDIS_URL"] = f"unix://{OWN_HOME}/no-valkey.sock?db=0"
 os.environ.setdefault("FACET_LOG_LEVEL", "WARNING")
 
 from facet.settings import *  # noqa: E402, F403  the environment above comes first
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # for tests alone: a real one takes 0.3 s of CPU

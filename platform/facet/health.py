@@ -54,5 +54,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def fault(request: HttpRequest) -> HttpResponse:
     """A fault of ours: logged with the request's id, which the answer carries."""
+    if not request.path.startswith("/api/"):
+        request_id = getattr(request, "request_id", "")
+        return render(request, "console/500.html", {"request_id": request_id}, status=500)
     problem = Problem("Facet made a mistake. The request id finds it in the log.", code="fault", status=500)
     return plain(request, problem)

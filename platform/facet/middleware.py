@@ -31,6 +31,8 @@ class Requests:
         given = request.headers.get("X-Request-Id", "")
         request.request_id = given if GIVEN_ID.match(given) else str(uuid7())
         request.source_ip = source_ip(request)
+        if not _trusted(request.META.get("REMOTE_ADDR", "")):
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)  # only a proxy of ours may say that the way to it is TLS
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(request=request.request_id):
             response = self.get_response(request)
