@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from facet.clusters.frameworks.base import BadSpec
 
-_FORM = re.compile(r"v(\d{1,3})\.(\d{1,3})\.(\d{1,4})(?:[-+][0-9A-Za-z.+-]{1,64})?")
+_FORM = re.compile(r"v(\d{1,3})\.(\d{1,3})\.(\d{1,4})(?:[-+][0-9A-Za-z.+-]{1,64})?", re.ASCII)
 
 
 class Version(NamedTuple):
