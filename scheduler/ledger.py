@@ -1,0 +1,290 @@
+"""Look, decide, write: the only way to room, and the only way to give it back.
+
+`look` and `decide` run outside the transaction that writes, on this process's Fleet. `commit` is ONE call of the SQL
+function `ledger_commit`, the last act of that transaction which takes hot locks. Where the world has moved meanwhile it
+raises Stale, with nothing written, and the caller begins again at the look (Endpoint.placed_once does, a bounded number
+of times). ARCHITECTURE.md, "Ledger", has the lock order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from psycopg2.extras import Json
+
+from facet.rest.endpoint import LookAgain
+from facet.rest.ids import uuid7
+from facet.rest.problems import Conflict, Problem
+from tenants import quota
+
+from . import looking
+from .core.ask import Ask, NoRoom, Plan, Policy, Shape
+from .core.fleet import Fleet
+from .core.nearest import with_nearest
+from .core.place import place
+from .models import Allocation
+
+_looker = looking.Looker()
+
+
+class Stale(LookAgain):
+    """The plan was made on an old look: hosts, datastores or pools have changed. Nothing was written."""
+
+
+@dataclass(frozen=True)
+class Spend:
+    """Quota beyond what allocations cost by themselves: `Spend(None, "clusters", 1)`. Zone None: over all zones only."""
+
+    zone_id: UUID | None
+    resource: str
+    amount: int
+
+
+def look(*, full: bool = False) -> Fleet:
+    """What there is now. One Fleet a process, brought up to date by what changed; `full` reads it anew.
+
+    May run without a context. Inside a transaction that has written, it shows that transaction's own view and keeps it
+    from everybody else.
+    """
+    return _looker.look(full=full)
+
+
+# --- decide --------------------------------------------------------------------------------------------------------
+
+
+def decide(
+    asks: Sequence[Ask],
+    *,
+    policy: Policy = Policy.SPREAD,
+    seed: int,
+    counts: Mapping[str, Sequence[int]] | None = None,
+    flavors: Sequence[Shape] = (),
+    zones: Sequence[UUID] = (),
+) -> Plan:
+    """Room for all of these asks. Raises Problem 409 `no_room`, after one full look, with the reasons and what would fit.
+
+    `counts`, `flavors` and `zones` say what else might be asked (core/nearest.py).
+    """
+    answer = place(asks, look(), policy=policy, seed=seed)
+    if isinstance(answer, Plan):
+        return answer
+    fleet = look(full=True)
+    answer = place(asks, fleet, policy=policy, seed=seed)
+    if isinstance(answer, NoRoom):
+        raise no_room(
+            with_nearest(answer, asks, fleet, policy=policy, seed=seed, counts=counts, flavors=flavors, zones=zones)
+        )
+    return answer
+
+
+_RESOURCES = {"cpu": "vcpu", "memory": "memory_mib", "datastore": "storage_gib"}
+
+
+def no_room(refused: NoRoom) -> Problem:
+    """A refusal of the core as a 409: a sentence, each filter's count of hosts, the tightest limit, what would fit."""
+    tightest, limits = refused.tightest, []
+    what = refused.role.replace("_", " ") or "asked"
+    sentence = f"{refused.placed} of {refused.asked} find room; for the next one ({what}) no host is left."
+    if tightest is not None:
+        numbers = tightest.numbers
+        sentence += f" Tightest: {tightest.sentence}."
+        limits.append(
+            {
+                "scope": "host",
+                "resource": _RESOURCES.get(tightest.filter, tightest.filter),
+                "asked": numbers.get("asked"),
+                **numbers,
+                "filter": tightest.filter,
+                "sentence": tightest.sentence,
+                "hosts_without": tightest.hosts_without,
+            }
+        )
+    return Conflict(
+        sentence,
+        code="no_room",
+        filters=[asdict(reason) for reason in refused.reasons],
+        limits=limits,
+        nearest=[asdict(near) for near in refused.nearest],
+        role=refused.role,
+        asked=refused.asked,
+        placed=refused.placed,
+        proven=refused.proven,
+    )
+
+
+# --- write ---------------------------------------------------------------------------------------------------------
+
+
+def commit(
+    *,
+    tenant_id: UUID,
+    project_id: UUID,
+    asks: Sequence[Ask],
+    plan: Plan,
+    pools: Mapping[UUID, UUID],
+    spend: Sequence[Spend] = (),
+) -> None:
+    """Claim what the plan says, all or nothing, in the caller's transaction. `pools`: zone -> the pool that pays.
+
+    Takes the quota of vcpu, memory_mib, storage_gib and vms by itself, and `spend` with it. Raises Stale, or Conflict
+    `quota_exceeded` or `pool_exceeded` with the limits, or Conflict `already_held` for a holder that has room already.
+    """
+    claims = _claims(asks, plan, pools)
+    amounts = _cost(claims) + _summed(spend)
+    document = {
+        "tenant": str(tenant_id),
+        "project": str(project_id),
+        "claims": claims,
+        "quota": _quota_lines(amounts),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("select ledger_commit(%s)", [Json(document)])
+        answer = cursor.fetchone()[0]
+    if answer is not None:
+        raise _refusal(json.loads(answer)["refused"])
+
+
+def _claims(asks: Sequence[Ask], plan: Plan, pools: Mapping[UUID, UUID]) -> list[dict[str, Any]]:
+    placed = {one.key: one for one in plan.placements}
+    if len(placed) != len(asks) or any(ask.key not in placed for ask in asks):
+        raise ValueError("the plan is not of these asks")
+    claims = []
+    for ask in asks:
+        to = placed[ask.key]
+        if to.datastore_id is None or ask.disk_gib is None:
+            raise ValueError("an allocation has a disk: ask for one")
+        claims.append(
+            {
+                "id": str(uuid7()),
+                "holder": str(ask.key),
+                "zone": str(to.zone_id),
+                "pool": str(pools[to.zone_id]),
+                "host": str(to.host_id),
+                "datastore": str(to.datastore_id),
+                "vcpu": ask.vcpu,
+                "memory_mib": ask.memory_mib,
+                "storage_gib": ask.disk_gib,
+                "ask": _asked(ask),
+                "why": dict(to.why),
+            }
+        )
+    return claims
+
+
+def _asked(ask: Ask) -> dict[str, Any]:
+    """The ask as it is kept with its allocation, for what-ifs to ask again."""
+    group = ask.group
+    return {
+        "name": ask.name,
+        "role": ask.role,
+        "vcpu": ask.vcpu,
+        "memory_mib": ask.memory_mib,
+        "disk_gib": ask.disk_gib,
+        "zones": [str(zone) for zone in ask.zones],
+        "pools": [str(pool) for pool in ask.pools],
+        "networks": [str(network) for network in ask.networks],
+        "storage_class": ask.storage_class,
+        "group": None if group is None else {"key": group.key, "apart": group.apart, "over_zones": group.over_zones},
+        "require": [list(label) for label in ask.require],
+        "prefer": [list(label) for label in ask.prefer],
+        "avoid": [list(label) for label in ask.avoid],
+    }
+
+
+def _cost(claims: Iterable[Mapping[str, Any]]) -> Counter[tuple[UUID | None, str]]:
+    """What these claims cost of each zone's quota (and so of the one over all zones)."""
+    found: Counter[tuple[UUID | None, str]] = Counter()
+    for claim in claims:
+        zone = UUID(claim["zone"])
+        for resource in ("vcpu", "memory_mib", "storage_gib"):
+            found[zone, resource] += claim[resource]
+        found[zone, "vms"] += 1
+    return found
+
+
+def _summed(spend: Iterable[Spend]) -> Counter[tuple[UUID | None, str]]:
+    found: Counter[tuple[UUID | None, str]] = Counter()
+    for one in spend:
+        if one.amount < 0:
+            raise ValueError("what is spent is no less than zero")
+        found[one.zone_id, one.resource] += one.amount
+    return found
+
+
+def _quota_lines(amounts: Mapping[tuple[UUID | None, str], int]) -> list[dict[str, Any]]:
+    return [
+        {"zone": None if zone is None else str(zone), "resource": resource, "amount": amount}
+        for (zone, resource), amount in amounts.items()
+        if amount
+    ]
+
+
+def _refusal(refused: list[dict[str, Any]]) -> Exception:
+    """What the refused rows mean: another look helps for hosts and datastores, and not for limits."""
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for row in refused:
+        by_kind.setdefault(row["what"], []).append(row)
+    if "holder" in by_kind:
+        return Conflict(f"{len(by_kind['holder'])} of these have room already.", code="already_held")
+    if "pool" in by_kind:
+        return _pool_exceeded(by_kind["pool"])
+    if "quota" in by_kind:
+        return quota.exceeded([{k: v for k, v in row.items() if k != "what"} for row in by_kind["quota"]])
+    return Stale(f"{len(refused)} rows of the plan are out of date")
+
+
+def _pool_exceeded(rows: list[dict[str, Any]]) -> Exception:
+    limits = []
+    for row in rows:
+        if row["phase"] == "deleting":
+            return Stale(f"pool {row['id']} is going")
+        for resource, limit, used in (
+            ("vcpu", "vcpu_limit", "vcpu_used"),
+            ("memory_mib", "memory_limit_mib", "memory_used_mib"),
+        ):
+            asked = row["vcpu_asked" if resource == "vcpu" else "memory_asked_mib"]
+            if row[limit] is not None and row[used] + asked > row[limit]:
+                limits.append(
+                    {
+                        "scope": f"{row['scope']} pool",
+                        "pool": row["name"],
+                        "resource": resource,
+                        "limit": row[limit],
+                        "used": row[used],
+                        "asked": asked,
+                    }
+                )
+    first = limits[0]
+    return Conflict(
+        f"The {first['scope']} {first['pool']} has a limit of {first['limit']} {first['resource']}, {first['used']} of it"
+        f" used; {first['asked']} more were asked.",
+        code="pool_exceeded",
+        limits=limits,
+    )
+
+
+def release(*, tenant_id: UUID, project_id: UUID, holders: Sequence[UUID], spend: Sequence[Spend] = ()) -> int:
+    """Close the holders' live allocations and give everything back; answers how many. Said twice, it gives back once.
+
+    `spend` leaves no row here by which a second saying could be told from the first: give it only in the transaction
+    that closes the row which it was spent for, by a compare-and-set (`deleted_at` from null) that was won.
+    """
+    back = _quota_lines(_summed(spend))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select ledger_release(%s, %s, %s::uuid[], %s)", [tenant_id, project_id, list(holders), Json(back)]
+        )
+        closed: int = cursor.fetchone()[0]
+    return closed
+
+
+def allocations(holders: Iterable[UUID]) -> dict[UUID, Allocation]:
+    """The live allocations of these holders, each with its host, datastore, zone and pool."""
+    rows = Allocation.objects.filter(holder__in=list(holders), released=None)
+    return {row.holder: row for row in rows.select_related("host", "datastore", "zone", "pool")}

@@ -1,0 +1,174 @@
+"""This process's one Fleet: read whole once, then only what changed. Platform tables alone, so no context is needed.
+
+A row's `changed` is the id of the transaction that wrote it. A look reads the rows with `changed` at or above the oldest
+transaction that was still running at the look before, so that a change which commits late is seen all the same. Holds
+have no such column: whoever writes one writes its host in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from .core.fleet import Fleet, Hold
+from .core.layout import Datastore, Host, Zone
+
+_ZONES = "select id, name, phase = 'active' from infra_zone where deleted_at is null order by id"
+_HOSTS = """
+select id, site_id, zone_id, vcpu_limit, vcpu_claimed + vcpu_unmanaged, memory_limit_mib,
+    memory_claimed_mib + memory_unmanaged_mib, state = 'up' and not cordoned, datastore_refs, network_refs, labels, name
+from infra_host where %s::xid8 is null or changed >= %s::xid8 order by id
+"""
+_DATASTORES = """
+select d.id, d.site_id, d.ref, coalesce(z.ids, '{}'), d.limit_gib, d.claimed_gib + d.unmanaged_gib,
+    d.accessible and d.present, d.name
+from infra_datastore d
+left join (select datastore_id, array_agg(zone_id order by zone_id) as ids from infra_datastore_zones
+           group by datastore_id) z on z.datastore_id = d.id
+where %s::xid8 is null or d.changed >= %s::xid8 order by d.id
+"""
+_NETWORKS = """
+select z.zone_id, n.ref, n.id from infra_physicalnetwork n
+join infra_physicalnetwork_zones z on z.physicalnetwork_id = n.id where n.present order by z.zone_id, n.id
+"""
+_HOLDS = """
+select pool_id, host_id, vcpu, memory_mib from scheduler_hold
+where (vcpu > 0 or memory_mib > 0) and (%s::uuid[] is null or host_id = any(%s::uuid[]))
+"""
+_MOMENT = "select pg_snapshot_xmin(pg_current_snapshot())::text, pg_current_xact_id_if_assigned() is not null"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one look found, with what the next one needs to go on from it."""
+
+    fleet: Fleet
+    watermark: str
+    store_ids: Mapping[tuple[UUID, str], UUID]
+    network_ids: Mapping[tuple[UUID, str], UUID]
+    holds: Mapping[UUID, Mapping[UUID, Hold]]  # pool -> host -> hold
+
+
+@dataclass
+class Looker:
+    """Keeps the newest Sight. Threads take turns to look; what they get is never edited."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _sight: Sight | None = None
+
+    def look(self, *, full: bool = False) -> Fleet:
+        """The fleet as it is now, or (inside a transaction) as that transaction sees it."""
+        with self._lock:
+            watermark, dirty = _rows(_MOMENT)[0]
+            if dirty:  # our own transaction has written what may yet be taken back: look, and keep nothing
+                return _whole(watermark).fleet
+            old = None if full else self._sight
+            self._sight = _whole(watermark) if old is None else _newer(old, watermark)
+            return self._sight.fleet
+
+
+def _whole(watermark: str) -> Sight:
+    """Everything, read anew."""
+    zones = [Zone(*row) for row in _rows(_ZONES)]
+    networks = _networks()
+    stores = _rows(_DATASTORES, None, None)
+    store_ids = {(row[1], row[2]): row[0] for row in stores}
+    holds: dict[UUID, dict[UUID, Hold]] = defaultdict(dict)
+    for pool, host, vcpu, memory in _rows(_HOLDS, None, None):
+        holds[pool][host] = Hold(host, vcpu, memory)
+    fleet = Fleet.of(
+        [_host(row, store_ids, networks) for row in _rows(_HOSTS, None, None)],
+        map(_store, stores),
+        zones,
+        {pool: kept.values() for pool, kept in holds.items()},
+    )
+    return Sight(fleet, watermark, store_ids, networks, dict(holds))
+
+
+def _newer(old: Sight, watermark: str) -> Sight:
+    """What changed since the look before, laid over it. A zone that went, or other wiring, is a reason to read all."""
+    zones = [Zone(*row) for row in _rows(_ZONES)]
+    networks = _networks()
+    if networks != old.network_ids or not {zone.id for zone in old.fleet.zones} <= {zone.id for zone in zones}:
+        return _whole(watermark)
+    stores = _rows(_DATASTORES, old.watermark, old.watermark)
+    if any((row[1], row[2]) not in old.store_ids for row in stores):
+        return _whole(watermark)
+    changed = _rows(_HOSTS, old.watermark, old.watermark)
+    ids = [row[0] for row in changed]
+    holds = _holds_after(old.holds, ids)
+    fleet = old.fleet.with_changes(
+        hosts=[_host(row, old.store_ids, networks) for row in changed],
+        datastores=map(_store, stores),
+        zones=zones,
+        holds={pool: kept.values() for pool, kept in holds.items()},
+    )
+    return Sight(fleet, watermark, old.store_ids, networks, {**old.holds, **holds})
+
+
+def _holds_after(old: Mapping[UUID, Mapping[UUID, Hold]], hosts: Sequence[UUID]) -> dict[UUID, dict[UUID, Hold]]:
+    """The holds, host by host, of those pools that have or had any on these hosts."""
+    if not hosts:
+        return {}
+    moved = set(hosts)
+    found: dict[UUID, dict[UUID, Hold]] = {
+        pool: {host: hold for host, hold in kept.items() if host not in moved}
+        for pool, kept in old.items()
+        if not moved.isdisjoint(kept)
+    }
+    for pool, host, vcpu, memory in _rows(_HOLDS, list(hosts), list(hosts)):
+        found.setdefault(pool, dict(old.get(pool, {})))[host] = Hold(host, vcpu, memory)
+    return found
+
+
+def _networks() -> dict[tuple[UUID, str], UUID]:
+    """(zone, ref at the site) -> network, of those that a zone uses."""
+    return {(zone, ref): network for zone, ref, network in _rows(_NETWORKS)}
+
+
+def _host(
+    row: tuple[Any, ...], stores: Mapping[tuple[UUID, str], UUID], networks: Mapping[tuple[UUID, str], UUID]
+) -> Host:
+    id, site, zone, vcpu, vcpu_claimed, memory, memory_claimed, is_open, store_refs, network_refs, labels, name = row
+    return Host(
+        id,
+        zone,
+        vcpu,
+        vcpu_claimed,
+        memory,
+        memory_claimed,
+        is_open,
+        _known(stores, site, store_refs),
+        _known(networks, zone, network_refs),
+        _read(labels),
+        name,
+    )
+
+
+def _known(ids: Mapping[tuple[UUID, str], UUID], place: UUID, refs: str) -> tuple[UUID, ...]:
+    return tuple(ids[place, ref] for ref in _read(refs) if (place, ref) in ids)
+
+
+@lru_cache(maxsize=1 << 14)
+def _read(text: str) -> Any:
+    """JSON as the database keeps it; hosts of one cluster mostly say the same. Never edit what it answers."""
+    return json.loads(text)
+
+
+def _store(row: tuple[Any, ...]) -> Datastore:
+    id, _, _, zones, limit, claimed, accessible, name = row
+    return Datastore(id, tuple(zones), limit, claimed, accessible, (), name)
+
+
+def _rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchall()
