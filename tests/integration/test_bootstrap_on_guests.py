@@ -77,6 +77,17 @@ def test_a_viewer_sees_nodes_and_changes_nothing(running, tmp_path):
     assert "forbidden" in refused.stderr.lower()
 
 
+def test_rights_are_bound_before_a_kubeconfig_is_given(site, tmp_path):
+    made = shop(site, workers=0, last=70)
+    early = pki.sign_user(made.secrets, "ada", made.cluster.project_id, Level.VIEWER, HOUR, utcnow())
+    config = tmp_path / "early.yaml"
+    config.write_text(made.framework.kubeconfig(made.cluster, made.secrets, credential(early)))
+    assert "forbidden" in kubectl(config, "get", "nodes").stderr.lower()
+    config_file(tmp_path, made, Level.VIEWER)
+    assert kubectl(config, "get", "nodes").returncode == 0
+    assert kubectl(config, "auth", "can-i", "get", "secrets").stdout.strip() == "no"
+
+
 def test_another_projects_certificate_may_nothing(running, tmp_path):
     given = pki.sign_user(running.secrets, "ada", running.cluster.id, Level.EDITOR, HOUR, utcnow())
     config = tmp_path / "stranger.yaml"

@@ -22,6 +22,7 @@ from facet.clusters.frameworks.kubernetes import kubeadm
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
 FIELD_MANAGER = "facet"
 PAGE = 500  # objects in one answer of a list
+MOST_OBJECTS = 50_000  # of one list: a cluster's owner may fill it, and must not fill our memory with it
 Object = Mapping[str, Any]
 
 
@@ -194,6 +195,8 @@ class Client:
             more = {"continue": token} if token else {}
             page = self.get(path, limit=str(PAGE), **params, **more)
             found += page.get("items") or ()
+            if len(found) > MOST_OBJECTS:
+                raise NotAnswering("too_large", f"{path} has more than {MOST_OBJECTS} objects.")
             token = str((page.get("metadata") or {}).get("continue") or "")
             if not token:
                 return found

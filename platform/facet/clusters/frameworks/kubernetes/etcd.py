@@ -26,10 +26,14 @@ class Member:
 
 def list_members(http: httpx.Client) -> list[Member]:
     """Raises NotAnswering, also for `unhealthy cluster` (for some seconds after a start)."""
-    found = _call(http, "list").get("members") or ()
-    return [
-        Member(str(member["ID"]), str(member.get("name", "")), tuple(member.get("peerURLs") or ())) for member in found
-    ]
+    try:
+        found = _call(http, "list").get("members") or ()
+        return [
+            Member(str(member["ID"]), str(member.get("name", "")), tuple(member.get("peerURLs") or ()))
+            for member in found
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise NotAnswering("nonsense", f"{http.base_url} answers what no etcd would.") from None
 
 
 def remove_member(http: httpx.Client, member_id: str) -> None:
@@ -47,7 +51,7 @@ def remove_node(open_at: Callable[[str], httpx.Client], node: str, address: str,
     open_at: a client for one control plane's address; those in `others` are asked in turn until one answers.
     """
     last = NotAnswering("no_control_plane", "No other control plane is left to ask about etcd's members.")
-    for other in others:
+    for other in (one for one in others if one != address):  # a member is never asked to remove itself
         with open_at(other) as http:
             try:
                 return _remove(http, node, address)

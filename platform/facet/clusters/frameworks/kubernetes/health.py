@@ -17,12 +17,13 @@ def health(client: Client) -> ClusterHealth:
     try:
         if not client.ready():
             return _unwell("not_ready", "The API server says that it is not ready.")
-        version, nodes = client.version(), client.nodes()
+        return judge(client.version(), client.nodes())
     except NotAnswering as silent:
         return _unwell(silent.code, silent.sentence)
     except ClusterRefused as refusal:
         return _unwell("refused", f"The cluster refuses Facet's certificate: {refusal.sentence}")
-    return judge(version, nodes)
+    except (KeyError, TypeError, AttributeError):  # whoever owns the cluster may have put anything in its place
+        return _unwell("nonsense", "The cluster's API answers what no Kubernetes would.")
 
 
 def judge(version: str, found: list[Object]) -> ClusterHealth:
