@@ -35,12 +35,12 @@ def simulated(is_simulated: bool) -> SafeString | str:
 
 
 @register.simple_tag
-def share(used: int, limit: int | None) -> SafeString:
-    """A bar of `used` in `limit`. No limit, no bar; above the limit it is full and says so by its colour."""
+def share(used: int, limit: int | None, *, scarce: bool = True) -> SafeString:
+    """A bar of `used` in `limit`. No limit, no bar; what is scarce warns by its colour when little is left."""
     if not limit:
         return format_html('<span class="bar {}" aria-hidden="true"></span>', "empty")
     percent = min(100, round(100 * used / limit))
-    mood = "over" if used > limit else "high" if percent >= 90 else "fine"
+    mood = "fine" if not scarce else "over" if used > limit else "high" if percent >= 90 else "fine"
     return format_html(
         '<svg class="bar {}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="whole" width="100" height="6"/><rect class="part" width="{}" height="6"/></svg>',
@@ -108,4 +108,4 @@ def spoken(span: timedelta) -> str:
 def progress(operation: Any) -> SafeString:
     """Done of total over all steps."""
     done, total = (sum(step[name] for step in operation.steps) for name in ("done", "total"))
-    return format_html("{}{}", share(done, total), f" {done}/{total}" if total else "")
+    return format_html("{}{}", share(done, total, scarce=False), f" {done}/{total}" if total else "")
