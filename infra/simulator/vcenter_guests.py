@@ -73,12 +73,15 @@ class VcenterGuests:
     async def _follow(self) -> None:
         """One session's worth: everything once, then what moves."""
         seen = await asyncio.to_thread(self._site.look)
-        there = {guest.ref for guest in seen.guests}
-        await self._remove([ref for ref in self._known if ref not in there])
+        keys = {guest.ref: str(guest.key) for guest in seen.guests}
+        # A ref that names another VM now: the vCenter began anew, and counts from the start again.
+        await self._remove(
+            [ref for ref, key in self._known.items() if ref not in seen.refs or keys.get(ref, key) != key]
+        )
         while not self.stop.is_set():
+            self._learn(seen.guests)
             await asyncio.gather(*(self._heed(guest) for guest in seen.guests))
             await self._remove(seen.gone_refs)
-            self._save()
             seen = await self._next(seen.cursor)
             if seen.resync:
                 return
@@ -101,7 +104,6 @@ class VcenterGuests:
                 await self._house.power_off(key)
                 self._on.pop(key, None)
             return
-        self._known[guest.ref] = key
         if key not in self._on:
             machine = Machine(key, guest.name, guest.vcpu, guest.memory_mib, guest.version)
             self._on[key] = await self._house.power_on(machine, guest.guestinfo)
@@ -111,12 +113,18 @@ class VcenterGuests:
             if error is not None:
                 log.warning("The address of %s could not be told: %s", guest.name, error.reason)
 
+    def _learn(self, guests: tuple[Guest, ...]) -> None:
+        """Written down before they boot: what a killed process does not remember it could never remove."""
+        self._known |= {guest.ref: str(guest.key) for guest in guests if guest.power is Power.ON}
+        self._save()
+
     async def _remove(self, refs: list[str] | tuple[str, ...]) -> None:
         for ref in refs:
             key = self._known.pop(ref, None)
             if key is not None:
                 self._on.pop(key, None)
                 await self._house.destroy(key)
+        self._save()
 
     def _save(self) -> None:
         text = json.dumps(self._known)

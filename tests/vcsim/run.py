@@ -54,11 +54,15 @@ def build(cache: Path) -> Path:
     return binary
 
 
+def cache() -> Path:
+    """Where what was built is kept."""
+    return Path(os.environ.get("FACET_CACHE", SOURCE.parents[1] / ".facet" / "cache"))
+
+
 def binary() -> Path:
     """The built simulator, or a skip that says why (a failure where nothing may skip)."""
-    home = Path(os.environ.get("FACET_CACHE", SOURCE.parents[1] / ".facet" / "cache"))
     try:
-        return build(home)
+        return build(cache())
     except Missing as missing:
         if os.environ.get("FACET_NO_SKIP") == "1":
             pytest.fail(str(missing), pytrace=False)

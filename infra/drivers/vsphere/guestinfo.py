@@ -39,10 +39,13 @@ class Guest:
 
 @dataclass(frozen=True)
 class GuestChanges:
+    """`refs`, of a look: every VM there is, also those that are no guests or cannot be read just now."""
+
     cursor: str
     guests: tuple[Guest, ...] = ()
     gone_refs: tuple[str, ...] = ()
     resync: bool = False
+    refs: frozenset[str] = frozenset()
 
 
 class GuestSite:
@@ -61,7 +64,8 @@ class GuestSite:
         cursor = self._watch.open()
         found = properties.read_all(self._session, {vim.VirtualMachine: VM_PROPERTIES})
         guests = [_guest(Machine.of(one)) for one in found]
-        return GuestChanges(cursor, tuple(guest for guest in guests if guest is not None))
+        refs = frozenset(one.id for one in found)
+        return GuestChanges(cursor, tuple(guest for guest in guests if guest is not None), refs=refs)
 
     def changes(self, cursor: str, wait_s: float) -> GuestChanges:
         """Guests that moved since the cursor, read in full; waits up to `wait_s` for something to say."""

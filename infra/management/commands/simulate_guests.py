@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from infra.drivers.base import Connection
 from infra.drivers.vsphere.guestinfo import GuestSite
+from infra.simulator.guests.addresses import AddressesTaken
 from infra.simulator.guests.house import House
 from infra.simulator.vcenter_guests import VcenterGuests
 
@@ -35,18 +36,25 @@ class Command(BaseCommand):
         if not password:
             raise CommandError("No password came on stdin.")
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+        try:
+            ca_pem = options["ca_file"].read_text()
+        except OSError as error:
+            raise CommandError(f"The CA file cannot be read: {error}") from error
         connection = Connection(
             driver="vsphere",
             endpoint=options["endpoint"],
             username=options["username"],
             password=password,
-            ca_pem=options["ca_file"].read_text(),
+            ca_pem=ca_pem,
         )
         asyncio.run(self._serve(GuestSite(connection), options["state"], options["node_range"]))
 
     async def _serve(self, site: GuestSite, state: Path, network: str | None) -> None:
         house = House(state, network)
-        await house.start()
+        try:
+            await house.start()
+        except (AddressesTaken, ValueError) as error:
+            raise CommandError(f"The guests' network: {error}.") from error
         guests = VcenterGuests(site, house, known=state.with_name(f"{state.name}.known.json"))
         loop = asyncio.get_running_loop()
         following = loop.create_task(guests.run())
