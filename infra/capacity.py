@@ -1,15 +1,17 @@
-"""Limits of hosts and datastores: capacity x overcommit where a zone has them, zero where none does."""
+"""Which hosts a zone has; and limits: capacity x overcommit of what a zone has, zero of what none has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from facet.rest.problems import Conflict
 
-from .models import Datastore, Host, Zone
+from .models import Datastore, Host, HostState, Zone
 
 # Only rooms are counted that a grant could use; what the outside took meanwhile stays written down as overdrawn.
 _HOSTS = """
@@ -24,16 +26,29 @@ from infra_zone z where z.id = %s and h.id = any(%s)
 """
 
 
-def give_hosts(zone: Zone, hosts: Any) -> None:
+def matching(site_id: UUID, selector: dict[str, Any]) -> QuerySet[Host]:
+    """The hosts at a site that a selector of a known form names; those that are gone are not among them."""
+    hosts = Host.objects.filter(site_id=site_id).exclude(state=HostState.GONE)
+    match selector:
+        case {"vsphere_cluster": name}:
+            return hosts.filter(vsphere_cluster=name)
+        case {"hosts": names}:
+            return hosts.filter(name__in=names)
+        case {"label": label}:
+            key, _, value = label.partition("=")
+            return hosts.filter(labels__contains={key: value})
+    raise ValueError(f"not a selector: {selector!r}")
+
+
+def give_hosts(zone: Zone, hosts: QuerySet[Host]) -> None:
     """These hosts are the zone's. Raises Conflict for those that another zone has."""
     locked = list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))
     taken = [host for host in locked if host.zone_id not in (None, zone.id)]
     if taken:
-        names = {z.id: z.name for z in Zone.objects.filter(id__in=[host.zone_id for host in taken])}
+        names = dict(Zone.objects.filter(id__in=[host.zone_id for host in taken]).values_list("id", "name"))
         holders = [{"kind": "host", "name": host.name, "zone": names[host.zone_id]} for host in taken]
         raise Conflict(f"{len(taken)} of these hosts belong to another zone.", code="zone_overlaps", holders=holders)
-    with connection.cursor() as cursor:
-        cursor.execute(_HOSTS, [zone.id, [host.id for host in locked]])
+    _give(zone, [host.id for host in locked])
 
 
 def refresh_hosts(zone: Zone) -> None:
@@ -43,9 +58,40 @@ def refresh_hosts(zone: Zone) -> None:
 
 def free_hosts(zone: Zone) -> None:
     """The zone's hosts belong to no zone any more; they hold nothing."""
-    ids = list(
-        Host.objects.filter(zone=zone).order_by("id").select_for_update(no_key=True).values_list("id", flat=True)
-    )
+    locked = Host.objects.filter(zone=zone).order_by("id").select_for_update(no_key=True)
+    _free(list(locked.values_list("id", flat=True)))
+
+
+def look_again(zone: Zone) -> tuple[list[str], list[str]]:
+    """Let the selector be true again: the names of hosts that joined and that left.
+
+    A host of another zone is not taken; one that holds claims never leaves.
+    """
+    wanted = set(matching(zone.site_id, zone.selector).values_list("id", flat=True))
+    had = set(Host.objects.filter(zone=zone).values_list("id", flat=True))
+    if wanted == had:
+        return [], []
+    locked = list(Host.objects.filter(id__in=wanted ^ had).order_by("id").select_for_update(no_key=True))
+    joined = [host for host in locked if host.id in wanted and host.zone_id is None]
+    left = [host for host in locked if host.id in had - wanted and host.zone_id == zone.id and not _held(host)]
+    _give(zone, [host.id for host in joined])
+    _free([host.id for host in left])
+    return [host.name for host in joined], [host.name for host in left]
+
+
+def _held(host: Host) -> bool:
+    return bool(host.vcpu_claimed or host.memory_claimed_mib)
+
+
+def _give(zone: Zone, ids: list[UUID]) -> None:
+    if ids:
+        with connection.cursor() as cursor:
+            cursor.execute(_HOSTS, [zone.id, ids])
+
+
+def _free(ids: list[UUID]) -> None:
+    if not ids:
+        return
     with connection.cursor() as cursor:
         cursor.execute(
             """update infra_host set zone_id = null, vcpu_limit = 0, memory_limit_mib = 0, cordoned = false,

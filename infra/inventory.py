@@ -1,7 +1,8 @@
-"""What a complete look at a site says, written down: hosts, datastores, networks, templates.
+"""What a look at a site says, written down: hosts, datastores, networks, templates.
 
-Observation never fails on a limit: where the outside took room away, the same statement raises `overdrawn`, which blocks
-new grants until it is right again. At most 100 rows a transaction, locked in the order of the ledger.
+Observation never fails on a limit: where the outside took room away, the same statement raises `overdrawn`, which
+blocks new grants until it is right again. At most 100 rows a transaction, locked in the order of the ledger; a row that
+is right already is not written.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, Q
 from psycopg2.extras import Json
 
 from facet.operations import events
+from facet.operations.models import Inflight
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 
@@ -35,14 +38,19 @@ def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclass(frozen=True)
 class Unmanaged:
-    """What runs at a site that Facet did not make, by the ref of where it runs."""
+    """What stands at a site, told apart by the witness: is it a VM that Facet made? By the ref of where it stands.
+
+    CPU and memory are taken by what runs and is not ours. Disks of ours are counted at their declared size, on the
+    first datastore of their VM.
+    """
 
     vcpu: Mapping[str, int]
     memory_mib: Mapping[str, int]
-    ours_gib: Mapping[str, int]  # disks of ours, by datastore ref
+    ours_gib: Mapping[str, int]
 
     @classmethod
-    def of(cls, vms: Iterable[VmFacts]) -> Unmanaged:
+    def of(cls, vms: Iterable[VmFacts], templates: Iterable[TemplateFacts] = ()) -> Unmanaged:
+        never_run = {template.ref for template in templates if template.is_template}
         vcpu: dict[str, int] = defaultdict(int)
         memory: dict[str, int] = defaultdict(int)
         ours: dict[str, int] = defaultdict(int)
@@ -50,20 +58,21 @@ class Unmanaged:
             if vm.witness:
                 for ref in vm.datastore_refs[:1]:
                     ours[ref] += vm.disk_gib
-            elif vm.power is Power.ON:
+            elif vm.power is Power.ON and vm.ref not in never_run:
                 vcpu[vm.host_ref] += vm.vcpu
                 memory[vm.host_ref] += vm.memory_mib
         return cls(vcpu, memory, ours)
 
 
-def write(site: Site, found: Inventory, transaction: Transaction) -> None:
-    """Make the site's rows say what was found. `transaction` opens a short, fenced one."""
-    unmanaged = Unmanaged.of(found.vms)
-    _hosts(site, found.hosts, unmanaged, transaction)
-    _datastores(site, found.datastores, unmanaged, transaction)
-    with transaction():
-        _networks(site, found.networks)
-        _templates(site, found.templates)
+def write(site: Site, found: Inventory, transaction: Transaction, looked_at: datetime) -> None:
+    """Make the site's rows say what was found by a look that began at `looked_at`. `transaction` opens a short one."""
+    unmanaged = Unmanaged.of(found.vms, found.templates)
+    write_hosts(site, found.hosts, unmanaged, transaction, looked_at)
+    _gone(site, {fact.ref for fact in found.hosts}, transaction, looked_at)
+    write_datastores(site, found.datastores, unmanaged, transaction)
+    _away(site, {fact.ref for fact in found.datastores}, transaction)
+    _keep(PhysicalNetwork, site, {fact.ref: _network(fact) for fact in found.networks}, transaction)
+    _keep(Template, site, {fact.ref: _template(fact) for fact in found.templates}, transaction)
 
 
 # --- hosts ---------------------------------------------------------------------------------------------------------
@@ -77,40 +86,52 @@ update infra_host h set
     memory_unmanaged_mib = %(memory_unmanaged)s,
     vcpu_overdrawn = greatest(0, h.vcpu_claimed + %(vcpu_unmanaged)s - l.vcpu),
     memory_overdrawn_mib = greatest(0, h.memory_claimed_mib + %(memory_unmanaged)s - l.memory),
-    changed = pg_current_xact_id(), seen_at = now()
+    changed = pg_current_xact_id(), seen_at = %(looked_at)s
 from (select coalesce(floor(%(cores)s * z.cpu_overcommit), 0)::bigint as vcpu,
              coalesce(floor(%(memory)s * z.memory_overcommit), 0)::bigint as memory
       from (select 1) one left join infra_zone z
            on z.id = (select zone_id from infra_host where id = %(id)s)) l
-where h.id = %(id)s and (h.name, h.compute_ref, h.vsphere_cluster, h.state, h.labels, h.cpu_cores, h.core_mhz,
-    h.memory_mib, h.datastore_refs, h.network_refs, h.vcpu_limit, h.memory_limit_mib, h.vcpu_unmanaged,
+where h.id = %(id)s and (h.seen_at is null or h.seen_at <= %(looked_at)s)
+  and (h.name, h.compute_ref, h.vsphere_cluster, h.state, h.labels, h.cpu_cores, h.core_mhz, h.memory_mib,
+    h.datastore_refs, h.network_refs, h.vcpu_limit, h.memory_limit_mib, h.vcpu_unmanaged,
     h.memory_unmanaged_mib) is distinct from (%(name)s, %(compute_ref)s, %(vsphere_cluster)s, %(state)s,
     %(labels)s::jsonb, %(cores)s, %(mhz)s, %(memory)s, %(datastores)s::jsonb, %(networks)s::jsonb, l.vcpu, l.memory,
     %(vcpu_unmanaged)s, %(memory_unmanaged)s)
-returning h.id, h.name, h.vcpu_overdrawn, h.memory_overdrawn_mib
+returning h.name, h.vcpu_claimed, h.memory_claimed_mib, h.vcpu_overdrawn, h.memory_overdrawn_mib,
+    old.vcpu_overdrawn, old.memory_overdrawn_mib
 """
 
 
-def _hosts(site: Site, facts: Sequence[HostFacts], unmanaged: Unmanaged, transaction: Transaction) -> None:
-    with transaction():
-        known = {host.ref: host for host in Host.objects.filter(site=site)}
-        Host.objects.bulk_create(
-            [Host(site=site, **_host_columns(fact)) for fact in facts if fact.ref not in known], ignore_conflicts=True
-        )
-    with transaction():
-        ids = dict(Host.objects.filter(site=site).values_list("ref", "id"))
+def write_hosts(
+    site: Site, facts: Sequence[HostFacts], unmanaged: Unmanaged, transaction: Transaction, looked_at: datetime
+) -> None:
+    """Write down these hosts. A row that a later look has changed already stays as that one left it."""
+    ids = _ids(Host, site, transaction)
+    if any(fact.ref not in ids for fact in facts):
+        with transaction():
+            new = [Host(site=site, **_host_columns(fact)) for fact in facts if fact.ref not in ids]
+            Host.objects.bulk_create(new, ignore_conflicts=True)
+        ids = _ids(Host, site, transaction)
     rows = sorted(((ids[fact.ref], fact) for fact in facts), key=lambda row: row[0])
     for part in slices(rows):
         with transaction():
             _lock(Host, [id for id, _ in part])
             for id, fact in part:
-                _observe_host(id, fact, unmanaged)
-    gone = sorted(set(ids) - {fact.ref for fact in facts})
-    for refs in slices(gone):
+                _observe_host(id, fact, unmanaged, looked_at)
+
+
+def _gone(site: Site, seen: set[str], transaction: Transaction, looked_at: datetime) -> None:
+    """Hosts that a complete look no longer shows. What they hold they keep."""
+    for refs in slices(sorted(set(_ids(Host, site, transaction)) - seen)):
         with transaction():
-            Host.objects.filter(site=site, ref__in=refs).exclude(state=HostState.GONE).update(
-                state=HostState.GONE, changed=CurrentXid()
+            late = Q(seen_at__gt=looked_at)
+            rows = Host.objects.filter(site=site, ref__in=refs).exclude(state=HostState.GONE).exclude(late)
+            gone = list(rows.order_by("id").select_for_update(no_key=True))
+            Host.objects.filter(id__in=[host.id for host in gone]).update(
+                state=HostState.GONE, changed=CurrentXid(), seen_at=looked_at
             )
+            for host in gone:
+                _tell(host, "host.gone", "The site no longer shows this host.")
 
 
 def _host_columns(fact: HostFacts) -> dict[str, Any]:
@@ -126,7 +147,7 @@ def _host_columns(fact: HostFacts) -> dict[str, Any]:
     }
 
 
-def _observe_host(id: Any, fact: HostFacts, unmanaged: Unmanaged) -> None:
+def _observe_host(id: Any, fact: HostFacts, unmanaged: Unmanaged, looked_at: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _HOST,
@@ -144,58 +165,76 @@ def _observe_host(id: Any, fact: HostFacts, unmanaged: Unmanaged) -> None:
                 "networks": Json(sorted(fact.network_refs)),
                 "vcpu_unmanaged": unmanaged.vcpu.get(fact.ref, 0),
                 "memory_unmanaged": unmanaged.memory_mib.get(fact.ref, 0),
+                "looked_at": looked_at,
             },
         )
         row = cursor.fetchone()
-    if row and (row[2] or row[3]):
-        _tell_overdrawn("host", row[0], row[1], {"vcpu": row[2], "memory_mib": row[3]})
+    if row is None:
+        return
+    name, vcpu_claimed, memory_claimed, vcpu, memory, vcpu_before, memory_before = row
+    if (vcpu_claimed and vcpu > vcpu_before) or (memory_claimed and memory > memory_before):
+        _tell_overdrawn("host", id, name, {"vcpu": vcpu, "memory_mib": memory})
 
 
 # --- datastores ----------------------------------------------------------------------------------------------------
 
+# What others use is what is used less what is ours. While something is in flight, ours is known between bounds only: at
+# least what is listed, at most what is claimed (a clone grows, and is not listed yet); the former figure stands within
+# them. Where less is used than our disks declare, they are thin, and no more is known than that.
 _DATASTORE = """
 update infra_datastore d set
     name = %(name)s, kind = %(kind)s, accessible = %(accessible)s, present = true, capacity_gib = %(capacity)s,
-    free_gib = %(free)s, limit_gib = l.gib, unmanaged_gib = %(unmanaged)s,
-    overdrawn_gib = greatest(0, d.claimed_gib + %(unmanaged)s - l.gib), changed = pg_current_xact_id()
-from (select case when exists (select 1 from infra_datastore_zones where datastore_id = %(id)s)
-             then %(capacity)s else 0 end::bigint as gib) l
-where d.id = %(id)s and ((d.name, d.kind, d.accessible, d.present, d.capacity_gib, d.limit_gib)
+    free_gib = %(free)s, limit_gib = l.gib, unmanaged_gib = l.unmanaged,
+    overdrawn_gib = greatest(0, d.claimed_gib + l.unmanaged - l.gib), changed = pg_current_xact_id()
+from (select s.id, case when exists (select 1 from infra_datastore_zones where datastore_id = s.id)
+                   then %(capacity)s else 0 end::bigint as gib,
+             least(greatest(s.unmanaged_gib, %(used)s - %(ours)s - case when %(in_flight)s
+                                then greatest(0, s.claimed_gib - %(ours)s) else 0 end, 0),
+                   case when %(used)s >= %(ours)s then %(used)s - %(ours)s else %(used)s end)::bigint as unmanaged
+      from infra_datastore s where s.id = %(id)s) l
+where d.id = l.id and ((d.name, d.kind, d.accessible, d.present, d.capacity_gib, d.limit_gib)
           is distinct from (%(name)s, %(kind)s, %(accessible)s, true, %(capacity)s, l.gib)
     or abs(d.free_gib - %(free)s) * 100 >= greatest(d.capacity_gib, 1)
-    or abs(d.unmanaged_gib - %(unmanaged)s) * 100 >= greatest(d.capacity_gib, 1))
-returning d.id, d.name, d.overdrawn_gib
+    or abs(d.unmanaged_gib - l.unmanaged) * 100 >= greatest(d.capacity_gib, 1))
+returning d.name, d.claimed_gib, d.overdrawn_gib, old.overdrawn_gib
 """
 
 
-def _datastores(site: Site, facts: Sequence[DatastoreFacts], unmanaged: Unmanaged, transaction: Transaction) -> None:
-    with transaction():
-        known = set(Datastore.objects.filter(site=site).values_list("ref", flat=True))
-        Datastore.objects.bulk_create(
-            [
+def write_datastores(
+    site: Site, facts: Sequence[DatastoreFacts], unmanaged: Unmanaged, transaction: Transaction
+) -> None:
+    """Write down these datastores. Use that moves by less than a hundredth of the capacity is let be."""
+    ids = _ids(Datastore, site, transaction)
+    new = [fact for fact in facts if fact.ref not in ids]
+    if new:
+        with transaction():
+            rows = [
                 Datastore(
                     site=site, ref=f.ref, name=f.name, kind=f.kind, capacity_gib=f.capacity_gib, free_gib=f.free_gib
                 )
-                for f in facts
-                if f.ref not in known
-            ],
-            ignore_conflicts=True,
-        )
-    with transaction():
-        ids = dict(Datastore.objects.filter(site=site).values_list("ref", "id"))
-    rows = sorted(((ids[fact.ref], fact) for fact in facts), key=lambda row: row[0])
-    for part in slices(rows):
+                for f in new
+            ]
+            Datastore.objects.bulk_create(rows, ignore_conflicts=True)
+        ids = _ids(Datastore, site, transaction)
+    for part in slices(sorted(((ids[fact.ref], fact) for fact in facts), key=lambda row: row[0])):
         with transaction():
+            in_flight = Inflight.objects.filter(site_id=site.id).exists()
             _lock(Datastore, [id for id, _ in part])
             for id, fact in part:
-                _observe_datastore(id, fact, unmanaged)
-    gone = set(ids) - {fact.ref for fact in facts}
-    with transaction():
-        Datastore.objects.filter(site=site, ref__in=gone, present=True).update(present=False, changed=CurrentXid())
+                _observe_datastore(id, fact, unmanaged.ours_gib.get(fact.ref, 0), in_flight)
 
 
-def _observe_datastore(id: Any, fact: DatastoreFacts, unmanaged: Unmanaged) -> None:
-    others = max(0, fact.capacity_gib - fact.free_gib - unmanaged.ours_gib.get(fact.ref, 0))
+def _away(site: Site, seen: set[str], transaction: Transaction) -> None:
+    for refs in slices(sorted(set(_ids(Datastore, site, transaction)) - seen)):
+        with transaction():
+            rows = Datastore.objects.filter(site=site, ref__in=refs, present=True)
+            away = list(rows.order_by("id").select_for_update(no_key=True))
+            Datastore.objects.filter(id__in=[store.id for store in away]).update(present=False, changed=CurrentXid())
+            for store in away:
+                _tell(store, "datastore.gone", "The site no longer shows this datastore.")
+
+
+def _observe_datastore(id: Any, fact: DatastoreFacts, ours_gib: int, in_flight: bool) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _DATASTORE,
@@ -206,59 +245,75 @@ def _observe_datastore(id: Any, fact: DatastoreFacts, unmanaged: Unmanaged) -> N
                 "accessible": fact.accessible,
                 "capacity": fact.capacity_gib,
                 "free": fact.free_gib,
-                "unmanaged": others,
+                "used": max(0, fact.capacity_gib - fact.free_gib),
+                "ours": ours_gib,
+                "in_flight": in_flight,
             },
         )
         row = cursor.fetchone()
-    if row and row[2]:
-        _tell_overdrawn("datastore", row[0], row[1], {"gib": row[2]})
+    if row is not None and row[1] and row[2] > row[3]:
+        _tell_overdrawn("datastore", id, row[0], {"gib": row[2]})
 
 
 # --- networks and templates ----------------------------------------------------------------------------------------
 
 
-def _networks(site: Site, facts: Sequence[NetworkFacts]) -> None:
-    PhysicalNetwork.objects.bulk_create(
-        [PhysicalNetwork(site=site, ref=f.ref, name=f.name, kind=f.kind, vlan=f.vlan) for f in facts],
-        update_conflicts=True,
-        unique_fields=["site", "ref"],
-        update_fields=["name", "kind", "vlan"],
-    )
-    _present(PhysicalNetwork, site, [fact.ref for fact in facts])
+def _network(fact: NetworkFacts) -> dict[str, Any]:
+    return {"name": fact.name, "kind": fact.kind, "vlan": fact.vlan}
 
 
-def _templates(site: Site, facts: Sequence[TemplateFacts]) -> None:
-    Template.objects.bulk_create(
-        [
-            Template(
-                site=site,
-                ref=f.ref,
-                name=f.name,
-                path=f.path,
-                vcpu=f.vcpu,
-                memory_mib=f.memory_mib,
-                disk_gib=f.disk_gib,
-                is_template=f.is_template,
-            )
-            for f in facts
-        ],
-        update_conflicts=True,
-        unique_fields=["site", "ref"],
-        update_fields=["name", "path", "vcpu", "memory_mib", "disk_gib", "is_template"],
-    )
-    _present(Template, site, [fact.ref for fact in facts])
+def _template(fact: TemplateFacts) -> dict[str, Any]:
+    return {
+        "name": fact.name,
+        "path": fact.path,
+        "vcpu": fact.vcpu,
+        "memory_mib": fact.memory_mib,
+        "disk_gib": fact.disk_gib,
+        "is_template": fact.is_template,
+    }
 
 
-def _present(model: type[Any], site: Site, refs: list[str]) -> None:
-    model.objects.filter(site=site, present=True).exclude(ref__in=refs).update(present=False)
-    model.objects.filter(site=site, present=False, ref__in=refs).update(present=True)
+def _keep(model: type[Any], site: Site, found: Mapping[str, dict[str, Any]], transaction: Transaction) -> None:
+    """Rows by ref: made, changed where they differ, and marked as away where the look does not show them."""
+    with transaction():
+        known = {row.ref: row for row in model.objects.filter(site=site)}
+    new = [model(site=site, ref=ref, **columns) for ref, columns in found.items() if ref not in known]
+    changed = [
+        (known[ref].id, columns | {"present": True})
+        for ref, columns in sorted(found.items())
+        if ref in known and _differs(known[ref], columns)
+    ]
+    away = [row.id for ref, row in sorted(known.items()) if row.present and ref not in found]
+    for rows in slices(new):
+        with transaction():
+            model.objects.bulk_create(rows, ignore_conflicts=True)
+    for part in slices(changed):
+        with transaction():
+            for id, columns in part:
+                model.objects.filter(pk=id).update(**columns)
+    for ids in slices(away):
+        with transaction():
+            model.objects.filter(pk__in=ids).update(present=False)
+
+
+def _differs(row: Any, columns: Mapping[str, Any]) -> bool:
+    return not row.present or any(getattr(row, name) != value for name, value in columns.items())
 
 
 # --- small parts ---------------------------------------------------------------------------------------------------
 
 
+def _ids(model: type[Any], site: Site, transaction: Transaction) -> dict[str, Any]:
+    with transaction():
+        return dict(model.objects.filter(site=site).values_list("ref", "id"))
+
+
 def _lock(model: type[Model], ids: Sequence[Any]) -> None:
     list(model._default_manager.filter(id__in=ids).order_by("id").select_for_update(no_key=True).values_list("id"))
+
+
+def _tell(row: Host | Datastore, verb: str, message: str) -> None:
+    events.record(verb, by=SYSTEM, kind=verb.partition(".")[0], id=row.id, name=row.name, message=message)
 
 
 def _tell_overdrawn(kind: str, id: Any, name: str, short: dict[str, int]) -> None:

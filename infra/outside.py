@@ -27,12 +27,20 @@ def owner(site_id: UUID) -> str:
 
 def connection_of(site: Site) -> base.Connection:
     """How to reach this site, with its password unsealed. Never log it."""
+    password = secrets.unseal(site.password_sealed, owner=owner(site.id)).decode()
+    return connection(
+        driver=site.driver, endpoint=site.endpoint, username=site.username, password=password, ca_pem=site.ca_pem
+    )
+
+
+def connection(*, driver: str, endpoint: str, username: str, password: str, ca_pem: str) -> base.Connection:
+    """How to reach a site that may not be registered yet."""
     return base.Connection(
-        driver=site.driver,
-        endpoint=site.endpoint,
-        username=site.username,
-        password=secrets.unseal(site.password_sealed, owner=owner(site.id)).decode(),
-        ca_pem=site.ca_pem,
+        driver=driver,
+        endpoint=endpoint,
+        username=username,
+        password=password,
+        ca_pem=ca_pem,
         installation=str(Installation.objects.get().id),
         call_timeout_s=settings.FACET_CALL_TIMEOUT_S,
     )
@@ -42,7 +50,7 @@ def driver_of(site: Site) -> base.Driver:
     """This process's driver for the site; a change of the site's spec makes a new one."""
     with _lock:
         known = _open.get(site.id)
-        if known is not None and known[0] == site.generation:
+        if known is not None and known[0] >= site.generation:  # whoever read the row earlier gets the newer one too
             return known[1]
         if known is not None:
             known[1].close()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from facet.operations import events
+from facet.operations import engine, events
 from facet.operations import services as operations
 from facet.operations.models import Operation
 from facet.operations.wakeups import wake
@@ -21,9 +21,10 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
 from . import capacity, endpoints, outside
-from .models import Addon, Datastore, Host, Image, PhysicalNetwork, Site, SitePhase, Template, Zone, ZonePhase
+from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, Zone, ZonePhase
 
 DRIVERS = ("simulator", "vsphere")
+MOST_HOSTS = 1000
 
 
 def target(found: Site | Zone) -> operations.Target:
@@ -35,27 +36,42 @@ def target(found: Site | Zone) -> operations.Target:
 # --- sites ---------------------------------------------------------------------------------------------------------
 
 
-def check_connection(*, driver: str, endpoint: str, ca_pem: str) -> None:
-    """Raises Invalid for what cannot be a way to a site."""
-    parts = urlsplit(endpoint)
+def check_connection(*, driver: str, endpoint: str, ca_pem: str) -> str:
+    """The CA, its certificates alone. Raises Invalid for what cannot be a way to a site."""
+    try:
+        parts = urlsplit(endpoint)
+        known = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("http", "https")
+    except ValueError:
+        known = False
+    if not known or not endpoint.isprintable() or " " in endpoint or parts.query or parts.fragment:
+        raise Invalid({"endpoint": "An address such as https://vcenter.example.org/sdk."})
+    if "@" in parts.netloc:
+        raise Invalid({"endpoint": "User name and password have fields of their own, where the password is sealed."})
     if driver == "vsphere" and parts.scheme != "https":
         raise Invalid({"endpoint": "A vCenter is reached by https, always verified."})
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Invalid({"endpoint": "An address such as https://vcenter.example.org/sdk."})
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "simulator"):
         raise Invalid({"endpoint": "Without TLS only the simulator, and only on this machine or its own network."})
-    if ca_pem:
-        try:
-            x509.load_pem_x509_certificates(ca_pem.encode())
-        except ValueError:
-            raise Invalid({"ca_pem": "Not a certificate in PEM form."}) from None
+    return certificates(ca_pem)
+
+
+def certificates(pem: str) -> str:
+    """The certificates of a PEM text and nothing else of it. Raises Invalid."""
+    if not pem.strip():
+        return ""
+    if "PRIVATE KEY" in pem:
+        raise Invalid({"ca_pem": "This holds a private key. The CA's certificate alone is wanted."})
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode())
+        return "".join(one.public_bytes(Encoding.PEM).decode() for one in found)
+    except ValueError:
+        raise Invalid({"ca_pem": "Not a certificate in PEM form."}) from None
 
 
 def add_site(
     *, name: str, driver: str, endpoint: str, username: str, password: str, ca_pem: str, by: Actor
 ) -> tuple[Site, Operation]:
     """Keep the way to a site, its password sealed; a worker connects and takes its inventory."""
-    check_connection(driver=driver, endpoint=endpoint, ca_pem=ca_pem)
+    ca_pem = check_connection(driver=driver, endpoint=endpoint, ca_pem=ca_pem)
     site = Site(id=uuid7(), name=name, driver=driver, endpoint=endpoint, username=username, ca_pem=ca_pem)
     site.password_sealed = secrets.seal(password.encode(), owner=outside.owner(site.id))
     try:
@@ -70,7 +86,8 @@ def add_site(
 
 def update_site(*, site: Site, changes: dict[str, Any], by: Actor) -> tuple[Site, Operation]:
     """Another way to the same site. A new generation makes every process open new sessions."""
-    check_connection(
+    changes = dict(changes)
+    ca_pem = check_connection(
         driver=site.driver,
         endpoint=changes.get("endpoint", site.endpoint),
         ca_pem=changes.get("ca_pem", site.ca_pem),
@@ -78,8 +95,9 @@ def update_site(*, site: Site, changes: dict[str, Any], by: Actor) -> tuple[Site
     password = changes.pop("password", None)
     if password is not None:
         changes["password_sealed"] = secrets.seal(password.encode(), owner=outside.owner(site.id))
-    if not Site.objects.filter(pk=site.pk, generation=site.generation, deleted_at=None).update(
-        **changes, generation=site.generation + 1
+    living = Site.objects.filter(pk=site.pk, generation=site.generation, deleted_at=None)
+    if not living.exclude(phase=SitePhase.DELETING).update(
+        **changes | {"ca_pem": ca_pem, "generation": site.generation + 1}
     ):
         raise Conflict("Someone else changed the site at this moment. Look again.")
     site.refresh_from_db()
@@ -90,53 +108,89 @@ def update_site(*, site: Site, changes: dict[str, Any], by: Actor) -> tuple[Site
 
 def sync_site(*, site: Site, by: Actor) -> Operation:
     """Ask for a complete look now."""
+    _standing(site)
     operation = operations.start("site.sync", target=target(site), by=by, generation=site.generation)
     wake("site", site.id, site_id=site.id)
     return operation
 
 
 def resume_site(*, site: Site, by: Actor) -> Operation:
-    """A person has looked at a site that came back emptier than it was: carry on, rebuild and remove as needed."""
-    Site.objects.filter(pk=site.pk).update(held_back=False)
-    events.record("site.resumed", by=by, kind="site", id=site.id, name=site.name)
+    """A person has looked at a site that is held back: carry on with what is there, rebuild and remove as needed."""
+    site = _standing(site)
+    changes: dict[str, Any] = {"held_back": False}
+    if (site.reason or {}).get("code") == "another_site":  # whoever answers there now is the site
+        changes["instance_id"] = ""
+    Site.objects.filter(pk=site.pk).update(**changes)
+    events.record("site.resumed", by=by, kind="site", id=site.id, name=site.name, before={"held_back": site.held_back})
     return sync_site(site=site, by=by)
 
 
 def delete_site(*, site: Site, by: Actor) -> Operation:
-    """Forget a site that no zone is carved from. Nothing at the site is touched."""
+    """Forget a site that no zone is carved from. Nothing at the site is touched. Said twice, it is one delete."""
+    site = Site.objects.select_for_update(no_key=True).get(pk=site.pk)
     zones = list(Zone.objects.filter(site=site, deleted_at=None).values_list("name", flat=True))
     if zones:
         raise InUse(
             f"Zones are carved from it: {', '.join(zones)}.", holders=[{"kind": "zone", "name": z} for z in zones]
         )
-    Site.objects.filter(pk=site.pk).update(phase=SitePhase.DELETING)
-    operation = operations.start("site.delete", target=target(site), by=by, generation=site.generation)
-    wake("site", site.id, site_id=site.id)
+    return _delete(site, "site.delete", SitePhase.DELETING, by)
+
+
+def _standing(site: Site) -> Site:
+    """The site, locked. Raises Conflict for one that is being deleted."""
+    site = Site.objects.select_for_update(no_key=True).get(pk=site.pk)
+    if site.phase == SitePhase.DELETING or site.deleted_at is not None:
+        raise Conflict(f"Site {site.name} is being deleted.")
+    return site
+
+
+def _delete(found: Site | Zone, verb: str, phase: str, by: Actor) -> Operation:
+    """A new generation in phase deleting: what a pass that is under way finds out counts for the old one only."""
+    asked = target(found)
+    if found.phase == phase:
+        under_way = operations.open_ones(asked.kind, found.id).filter(verb=verb).first()
+        if under_way is not None:
+            wake(asked.kind, found.id, site_id=asked.site_id)
+            return under_way
+    generation = found.generation + 1
+    type(found)._default_manager.filter(pk=found.pk).update(phase=phase, generation=generation)
+    operation = operations.start(verb, target=asked, by=by, generation=generation)
+    wake(asked.kind, found.id, site_id=asked.site_id)
     return operation
 
 
 # --- zones ---------------------------------------------------------------------------------------------------------
 
 
-def selected(site: Site, selector: dict[str, Any]) -> Any:
+def selected(site: Site, selector: dict[str, Any]) -> QuerySet[Host]:
     """The hosts that a selector names. Raises Invalid for a selector of unknown form, or one that names nothing."""
-    hosts = Host.objects.filter(site=site).exclude(state="gone")
     match selector:
         case {"vsphere_cluster": str(name), **rest} if not rest and name:
-            hosts = hosts.filter(vsphere_cluster=name)
+            pass
         case {"hosts": list(names), **rest} if not rest and names and all(isinstance(n, str) for n in names):
-            missing = sorted(set(names) - set(hosts.filter(name__in=names).values_list("name", flat=True)))
-            if missing:
-                raise Invalid({"selector.hosts": f"No such host at the site: {', '.join(missing[:5])}."})
-            hosts = hosts.filter(name__in=names)
-        case {"label": str(label), **rest} if not rest and "=" in label:
-            key, _, value = label.partition("=")
-            hosts = hosts.filter(labels__contains={key: value})
+            _check_hosts(site, names)
+        case {"label": str(label), **rest} if not rest and label.partition("=")[0] and "=" in label:
+            pass
         case _:
             raise Invalid({"selector": 'One of {"vsphere_cluster": name}, {"hosts": [names]}, {"label": "key=value"}.'})
+    hosts = capacity.matching(site.id, selector)
     if not hosts.exists():
         raise Invalid({"selector": "It names no host of the site. Is the site synced?"})
     return hosts
+
+
+def _check_hosts(site: Site, names: list[str]) -> None:
+    if len(names) > MOST_HOSTS:
+        raise Invalid({"selector.hosts": f"At most {MOST_HOSTS} hosts; choose more by vSphere cluster or label."})
+    if len(set(names)) < len(names):
+        raise Invalid({"selector.hosts": "A host is named twice."})
+    found = Counter(capacity.matching(site.id, {"hosts": names}).values_list("name", flat=True))
+    missing = sorted(set(names) - set(found))
+    if missing:
+        raise Invalid({"selector.hosts": f"No such host at the site: {', '.join(missing[:5])}."})
+    several = sorted(name for name, count in found.items() if count > 1)
+    if several:
+        raise Invalid({"selector.hosts": f"Several hosts bear the name {several[0]}; choose them by label."})
 
 
 def create_zone(
@@ -152,8 +206,7 @@ def create_zone(
     by: Actor,
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
-    if site.phase == SitePhase.DELETING:
-        raise Conflict(f"Site {site.name} is being deleted.")
+    site = _standing(site)
     hosts = selected(site, selector)
     stores = by_name(Datastore, site, datastores, "datastores")
     nets = by_name(PhysicalNetwork, site, networks, "networks")
@@ -182,91 +235,59 @@ def create_zone(
 
 def by_name(model: type[Any], site: Site, names: list[str], field: str) -> list[Any]:
     """Rows of a site by inventory name or ref. Raises Invalid naming what is missing or ambiguous."""
-    found = []
+    found = {}
     for name in names:
         rows = list(model.objects.filter(Q(name=name) | Q(ref=name), site=site, present=True))
         if not rows:
             raise Invalid({field: f"There is no {name} at the site."})
         if len(rows) > 1:
-            refs = ", ".join(row.ref for row in rows)
-            raise Invalid({field: f"{name} is ambiguous at the site; say one of: {refs}."})
-        found.append(rows[0])
-    return sorted(found, key=lambda row: row.id)
+            refs = sorted(row.ref for row in rows)
+            raise Invalid({field: f"{name} is ambiguous at the site; say one of: {', '.join(refs)}."}, candidates=refs)
+        found[rows[0].id] = rows[0]
+    return sorted(found.values(), key=lambda row: row.id)
 
 
 def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone, Operation]:
-    """Change overcommit. Below what is claimed it is a shortfall that blocks new grants, as any other."""
-    if not Zone.objects.filter(pk=zone.pk, generation=zone.generation, deleted_at=None).update(
-        **changes, generation=zone.generation + 1
-    ):
-        raise Conflict("Someone else changed the zone at this moment. Look again.")
-    zone.refresh_from_db()
+    """Change what a zone is carved of. What falls short of what is claimed blocks new grants, as any other shortfall.
+
+    A host that holds claims stays even when the new selector does not name it.
+    """
+    site = _standing(zone.site)
+    columns = {name: changes[name] for name in ("cpu_overcommit", "memory_overcommit", "selector") if name in changes}
+    if "endpoint_range" in changes:
+        columns["endpoint_range"] = changes["endpoint_range"]
+    living = Zone.objects.filter(pk=zone.pk, generation=zone.generation, deleted_at=None)
+    if not living.exclude(phase=ZonePhase.DELETING).update(**columns, generation=zone.generation + 1):
+        raise Conflict("Someone else changed the zone at this moment, or it is being deleted. Look again.")
+    zone = Zone.objects.select_related("site").get(pk=zone.pk)
+    if "endpoint_range" in changes:
+        endpoints.change_range(zone, zone.endpoint_range)
+    if "selector" in changes:
+        capacity.give_hosts(zone, selected(site, zone.selector))
+        capacity.look_again(zone)
     capacity.refresh_hosts(zone)
+    if "datastores" in changes:
+        before, after = list(zone.datastores.all()), by_name(Datastore, site, changes["datastores"], "datastores")
+        zone.datastores.set(after)
+        capacity.refresh_datastores(before + after)
+    if "networks" in changes:
+        zone.networks.set(by_name(PhysicalNetwork, site, changes["networks"], "networks"))
     operation = operations.start("zone.update", target=target(zone), by=by, generation=zone.generation)
     wake("zone", zone.id, site_id=zone.site_id)
     return zone, operation
 
 
 def delete_zone(*, zone: Zone, by: Actor) -> Operation:
-    """Take a zone apart that nobody holds anything in. Who does is the business of the rooms above, asked first."""
-    Zone.objects.filter(pk=zone.pk).update(phase=ZonePhase.DELETING)
-    operation = operations.start("zone.delete", target=target(zone), by=by, generation=zone.generation)
-    wake("zone", zone.id, site_id=zone.site_id)
-    return operation
+    """Take a zone apart that nobody holds anything in, as the rooms above say. Said twice, it is one delete.
 
-
-# --- the catalogue -------------------------------------------------------------------------------------------------
-
-
-def add_image(*, name: str, site: Site, template: str, framework: str, version: str, by: Actor) -> Image:
-    """Publish a template of a site for a framework and version. `template` is its name, path or ref."""
-    rows = list(Template.objects.filter(Q(name=template) | Q(path=template) | Q(ref=template), site=site, present=True))
-    if not rows:
-        raise Invalid({"template": f"There is no template {template} at the site."})
-    if len(rows) > 1:
-        raise Invalid({"template": f"Ambiguous; say one of: {', '.join(row.path for row in rows)}."})
-    try:
-        with transaction.atomic():
-            image = Image.objects.create(name=name, site=site, template=rows[0], framework=framework, version=version)
-    except IntegrityError:
-        raise NameTaken(f"Site {site.name} has an image {name}.") from None
-    events.record("image.add", by=by, kind="image", id=image.id, name=name, after={"version": version})
-    return image
-
-
-def import_addon(*, name: str, kind: str, version: str, manifest: str, images: list[str], by: Actor) -> Addon:
-    """Keep a manifest that Facet applies to clusters. Raises Invalid for what is not Kubernetes objects in YAML."""
-    try:
-        objects = [found for found in yaml.load_all(manifest, Loader=yaml.CSafeLoader) if found is not None]
-    except yaml.YAMLError as error:
-        raise Invalid({"manifest": f"Not YAML: {str(error).splitlines()[0]}"}) from None
-    if not objects or not all(isinstance(o, dict) and o.get("apiVersion") and o.get("kind") for o in objects):
-        raise Invalid({"manifest": "One or more Kubernetes objects, each with apiVersion and kind."})
-    try:
-        with transaction.atomic():
-            addon = Addon.objects.create(
-                name=name,
-                kind=kind,
-                version=version,
-                manifest=manifest,
-                images=images,
-                sha256=hashlib.sha256(manifest.encode()).hexdigest(),
-            )
-    except IntegrityError:
-        raise NameTaken(f"Add-on {name} {version} is in the catalogue.") from None
-    events.record("addon.import", by=by, kind="addon", id=addon.id, name=name, after={"version": version})
-    return addon
-
-
-def delete_from_catalogue(found: Image | Addon, *, kind: str, by: Actor) -> None:
-    """Take an image or add-on out. Raises InUse while a VM is made from the image."""
-    try:
-        with transaction.atomic():
-            id, name = found.id, found.name
-            found.delete()
-    except IntegrityError:
-        raise InUse(f"VMs are made from {found.name}.") from None
-    events.record(f"{kind}.delete", by=by, kind=kind, id=id, name=name)
+    Who makes something in a zone locks its row and looks at its phase first.
+    """
+    zone = Zone.objects.select_for_update(no_key=True).get(pk=zone.pk)
+    holders = engine.holders("zone", zone.id)
+    if holders:
+        names = ", ".join(f"{held['kind']} {held['name']}" for held in holders[:5])
+        raise InUse(f"Zone {zone.name} is in use: {names}.", holders=holders)
+    return _delete(zone, "zone.delete", ZonePhase.DELETING, by)
 
 
 def site_by_name(name_or_id: str) -> Site:

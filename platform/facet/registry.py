@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
+import facet.clusters.reconcile
+import facet.clusters.services
+import facet.workloads.watching
 import infra.reconcile
 import infra.services
 from facet.operations.engine import Outcome, SiteObserver, Turn
@@ -18,9 +21,15 @@ from tenants import isolation
 RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "site": infra.reconcile.site,
     "zone": infra.reconcile.zone,
+    "reap": facet.workloads.watching.reap,
+    "cluster": facet.clusters.reconcile.cluster,
 }
-CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {}
-SITE_OBSERVERS: Sequence[SiteObserver] = ()
+CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
+    "cluster.create": facet.clusters.services.cancel_create,
+    "cluster.scale": facet.clusters.services.cancel_scale,
+}
+SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe,)
+EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
 HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {}
 
 

@@ -124,6 +124,7 @@ class Wiring(Protocol):
     RECONCILERS: Mapping[str, Callable[[Turn], Outcome]]
     CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
     SITE_OBSERVERS: Sequence[SiteObserver]
+    EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]]  # site -> keys of the VMs that a complete look should show
     HOLDERS: Mapping[
         str, Sequence[Callable[[UUID], list[dict[str, Any]]]]
     ]  # kind -> who keeps such an object from going
@@ -145,6 +146,11 @@ def wiring() -> Wiring:
 def holders(kind: str, id: UUID) -> list[dict[str, Any]]:
     """What the rooms above still keep in an object that is to go; empty when nothing does."""
     return [held for ask in wiring().HOLDERS.get(kind, ()) for held in ask(id)]
+
+
+def expected_vms(site_id: UUID) -> frozenset[UUID]:
+    """Keys of VMs that have been seen at a site and that nobody has asked to go."""
+    return frozenset(key for ask in wiring().EXPECTED_VMS for key in ask(site_id))
 
 
 def take_next() -> bool:

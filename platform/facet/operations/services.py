@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -99,10 +100,15 @@ def _with_times(before: list[dict[str, Any]], steps: Sequence[Step]) -> list[dic
     return told
 
 
-def succeed(kind: str, id: UUID, *, generation: int) -> None:
-    """End the open operations on this object whose generation has become real."""
-    ended = list(open_ones(kind, id).filter(generation__lte=generation))
-    for operation in ended:
+def succeed(kind: str, id: UUID, *, generation: int, asked_before: datetime | None = None) -> None:
+    """End the open operations on this object whose generation has become real.
+
+    `asked_before`: only those that are older, for what must be looked at after it was asked for.
+    """
+    ended = open_ones(kind, id).filter(generation__lte=generation)
+    if asked_before is not None:
+        ended = ended.filter(created_at__lt=asked_before)
+    for operation in list(ended):
         _end(operation, Phase.SUCCEEDED, steps=[_closed(step) for step in operation.steps])
 
 

@@ -33,6 +33,12 @@ LISTING_TAKES = timedelta(seconds=60)  # a VM seen later than this before now ma
 STANDING = (VmPhase.BUILT, VmPhase.RUNNING)
 
 
+def expected(site_id: UUID) -> set[UUID]:
+    """Keys of VMs that a site has shown, that are not known to be missing there, and that nobody has asked to go."""
+    rows = VM.objects.filter(zone__site_id=site_id, phase__in=STANDING, missing_at=None)
+    return set(rows.filter(delete_asked_at=None, deleted_at=None).values_list("id", flat=True))
+
+
 def observe(
     transaction: Callable[[], AbstractContextManager[None]],
     site_id: UUID,
