@@ -1,4 +1,265 @@
-"""placeholder until the next commit"""
+"""The contract of infra.drivers.base on a simulated datacenter: a client of its HTTP API (infra/simulator/server.py).
+
+A verb over many VMs is one call for each step: look, make what is missing, mend what is wrong. No verb trusts the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from uuid import UUID
+
+from .base import (
+    AntiAffinityRule,
+    Changes,
+    Connection,
+    DatastoreFacts,
+    DriverError,
+    FolderSpec,
+    GoneOutcome,
+    HostFacts,
+    HostState,
+    InFlight,
+    Inventory,
+    NetworkFacts,
+    NotReady,
+    PoolSpec,
+    Power,
+    Refused,
+    SiteCheck,
+    TaskFacts,
+    TaskState,
+    TemplateFacts,
+    VmFacts,
+    VmOutcome,
+    VmSpec,
+)
+from .extraconfig import KEY, METADATA, USERDATA, VERSION, packed, unpacked
+from .names import place_name
+from .simulator_way import Document, Way, driver_error
+
+LOOKS = 4
 
 
-class SimulatorDriver: ...
+class SimulatorDriver:
+    """One simulated datacenter. Thread-safe; makes no call before the first verb."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._way = Way(connection)
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    def check(self) -> SiteCheck:
+        return SiteCheck(**self._way.ask("about"), simulated=True)
+
+    def inventory(self) -> Inventory:
+        seen = self._way.ask("inventory")
+        return Inventory(
+            hosts=_hosts(seen["hosts"]),
+            datastores=tuple(DatastoreFacts(**one) for one in seen["datastores"]),
+            networks=tuple(NetworkFacts(**one) for one in seen["networks"]),
+            templates=tuple(
+                TemplateFacts(**(one | {"datastore_refs": tuple(one["datastore_refs"])})) for one in seen["templates"]
+            ),
+            vms=tuple(_vm(one) for one in seen["vms"]),
+            cursor=seen["cursor"],
+            simulated=True,
+        )
+
+    def changes(self, cursor: str, wait_s: float) -> Changes:
+        moved = self._way.ask("changes", wait_s=wait_s, cursor=cursor)
+        if moved["resync"]:
+            return Changes(cursor, resync=True)
+        return Changes(
+            cursor=moved["cursor"],
+            hosts=_hosts(moved["hosts"]),
+            datastores=tuple(DatastoreFacts(**one) for one in moved["datastores"]),
+            vms=tuple(_vm(one) for one in moved["vms"]),
+            gone_refs=tuple(moved["gone_refs"]),
+        )
+
+    def poll(self, refs: Sequence[str]) -> Mapping[str, TaskFacts]:
+        if not refs:
+            return {}
+        known = self._way.ask("poll", refs=list(refs))
+        return {ref: _task(known.get(ref)) for ref in refs}
+
+    def find_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, VmFacts]:
+        return {key: _vm(one["vm"]) for key, one in self._find(keys).items()}
+
+    # --- places ----------------------------------------------------------------------------------------------------
+
+    def ensure_folder(self, spec: FolderSpec) -> str:
+        name = place_name(spec.name, spec.key)
+        return str(self._way.ask("folder", name=name, parent_ref=spec.parent_ref, ref=spec.ref)["ref"])
+
+    def ensure_no_folder(self, ref: str) -> None:
+        self._way.ask("no_folder", ref=ref)
+
+    def ensure_pool(self, spec: PoolSpec) -> Mapping[str, str]:
+        name = place_name(spec.name, spec.key)
+        parts = [asdict(part) for part in spec.parts]
+        return self._way.ask("pool", name=name, expandable=spec.expandable, parts=parts)
+
+    def ensure_no_pool(self, refs: Iterable[str]) -> None:
+        self._way.ask("no_pool", refs=list(refs))
+
+    # --- VMs -------------------------------------------------------------------------------------------------------
+
+    def ensure_vms(self, specs: Sequence[VmSpec]) -> Mapping[UUID, VmOutcome]:
+        outcomes: dict[UUID, VmOutcome] = {}
+        pending = {spec.key: spec for spec in specs}
+        for _ in range(LOOKS):
+            if not pending:
+                return outcomes
+            seen = self._find(pending)
+            self._clone([spec for key, spec in pending.items() if key not in seen], outcomes)
+            self._mend([(pending[key], one) for key, one in seen.items()], outcomes)
+            pending = {key: spec for key, spec in pending.items() if key not in outcomes}
+        return outcomes | {key: NotReady("The VM changes under our hands: look again.") for key in pending}
+
+    def _clone(self, specs: Sequence[VmSpec], outcomes: dict[UUID, VmOutcome]) -> None:
+        """A name that is taken means look: ours is looked at again, one that is being made is waited for."""
+        if not specs:
+            return
+        answers = self._way.ask("clone", asked=[_wish(spec) for spec in specs])
+        for spec in specs:
+            answer = answers[str(spec.key)]
+            holder = answer.get("holder")
+            if holder is None:
+                outcomes[spec.key] = _outcome(answer)
+            elif holder["in_flight"]:
+                outcomes[spec.key] = NotReady(f"A VM named {spec.name} is being made.")
+            elif holder["key"] != str(spec.key):
+                outcomes[spec.key] = Refused(f"Another VM in the folder is named {spec.name}.", code="name_taken")
+
+    def _mend(self, seen: Sequence[tuple[VmSpec, Document]], outcomes: dict[UUID, VmOutcome]) -> None:
+        """What is right is left alone, and what runs too: its differences are drift, not mended under its feet."""
+        wrong: dict[str, Document] = {}
+        for spec, one in seen:
+            facts = _vm(one["vm"])
+            if one["task"]:
+                outcomes[spec.key] = InFlight(one["task"], "a task at work on it")
+                continue
+            built = unpacked(one["metadata"], METADATA) == spec.metadata
+            changes = _differences(spec, one, built)
+            if facts.power is not Power.OFF and not built:
+                outcomes[spec.key] = Refused(f"{spec.name} was powered on before it was finished.", code="invalid")
+            elif facts.power is not Power.OFF or not changes:
+                outcomes[spec.key] = facts
+            else:
+                wrong[str(spec.key)] = changes
+        if wrong:
+            answers = self._way.ask("reconfigure", changes=wrong)
+            outcomes |= {UUID(key): _outcome(answers[key]) for key in wrong}
+
+    def ensure_boot_data(self, boot: Mapping[UUID, str | None]) -> Mapping[UUID, DriverError | None]:
+        if not boot:
+            return {}
+        userdata = {str(key): None if text is None else packed(USERDATA, text) for key, text in boot.items()}
+        answers = self._way.ask("guestinfo", userdata=userdata)
+        outcomes = {key: _outcome(answers[str(key)]) for key in boot}
+        return {key: one if isinstance(one, DriverError) else None for key, one in outcomes.items()}
+
+    def ensure_power(self, wanted: Mapping[UUID, Power]) -> Mapping[UUID, VmOutcome]:
+        if not wanted:
+            return {}
+        answers = self._way.ask("power", wanted={str(key): power.value for key, power in wanted.items()})
+        return {key: _outcome(answers[str(key)]) for key in wanted}
+
+    def ensure_no_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
+        """Off first; only what is off is destroyed."""
+        asked = list(dict.fromkeys(keys))
+        outcomes: dict[UUID, GoneOutcome] = {}
+        for key, outcome in self.ensure_power(dict.fromkeys(asked, Power.OFF)).items():
+            if isinstance(outcome, Refused) and outcome.code == "not_found":
+                outcomes[key] = None
+            elif not isinstance(outcome, VmFacts):
+                outcomes[key] = outcome
+        off = [key for key in asked if key not in outcomes]
+        if off:
+            answers = self._way.ask("destroy", keys=[str(key) for key in off])
+            for key in off:
+                answer = answers[str(key)]
+                gone = _outcome(answer) if "gone" not in answer else None
+                outcomes[key] = NotReady("The VM is still there.") if isinstance(gone, VmFacts) else gone
+        return outcomes
+
+    def ensure_rule(self, rule: AntiAffinityRule) -> None:
+        self._way.ask("rule", name=rule.name, vm_keys=[str(key) for key in rule.vm_keys])
+
+    def ensure_no_rule(self, name: str) -> None:
+        self._way.ask("no_rule", name=name)
+
+    def console_log(self, key: UUID) -> str:
+        return str(self._way.ask("console", key=str(key))["text"])
+
+    # --- network and storage ---------------------------------------------------------------------------------------
+
+    def isolation(self) -> str:
+        return "l2"
+
+    def policies(self) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        self._way.close()
+
+    def _find(self, keys: Iterable[UUID]) -> dict[UUID, Document]:
+        wanted = [str(key) for key in keys]
+        found = self._way.ask("find", keys=wanted) if wanted else {}
+        return {UUID(key): one for key, one in found.items()}
+
+
+# --- from specs and to facts ---------------------------------------------------------------------------------------
+
+
+def _wish(spec: VmSpec) -> Document:
+    """A clone request: the key travels in the very call that makes the VM, and so does all that it shall be."""
+    witness = {KEY: str(spec.key)} | ({VERSION: spec.guest_version} if spec.guest_version else {})
+    names = ("name", "template_ref", "folder_ref", "pool_ref", "host_ref", "datastore_ref", "network_ref")
+    sizes = ("vcpu", "memory_mib", "disk_gib")
+    asked = {name: getattr(spec, name) for name in (*names, *sizes)}
+    return asked | {"key": str(spec.key), "extra": witness | packed(METADATA, spec.metadata)}
+
+
+def _differences(spec: VmSpec, seen: Document, built: bool) -> Document:
+    """What makes a VM right. Disks grow and never shrink."""
+    vm = seen["vm"]
+    changes = {name: getattr(spec, name) for name in ("vcpu", "memory_mib") if vm[name] != getattr(spec, name)}
+    if vm["disk_gib"] < spec.disk_gib:
+        changes["disk_gib"] = spec.disk_gib
+    if spec.network_ref is not None and seen["network_ref"] != spec.network_ref:
+        changes["network"] = spec.network_ref
+    return changes if built else changes | {"extra": packed(METADATA, spec.metadata)}
+
+
+def _outcome(answer: Document) -> VmFacts | InFlight | DriverError:
+    if "error" in answer:
+        return driver_error(answer["error"])
+    return InFlight(answer["task"], answer["doing"]) if "task" in answer else _vm(answer["vm"])
+
+
+def _task(task: Document | None) -> TaskFacts:
+    if task is None:
+        return TaskFacts(TaskState.VANISHED)
+    return TaskFacts(TaskState(task["state"]), task["progress"], driver_error(task["error"]) if task["error"] else None)
+
+
+def _hosts(documents: Iterable[Document]) -> tuple[HostFacts, ...]:
+    return tuple(
+        HostFacts(
+            **one
+            | {
+                "state": HostState(one["state"]),
+                "datastore_refs": tuple(one["datastore_refs"]),
+                "network_refs": tuple(one["network_refs"]),
+            }
+        )
+        for one in documents
+    )
+
+
+def _vm(one: Document) -> VmFacts:
+    typed = {"key": UUID(one["key"]), "power": Power(one["power"]), "datastore_refs": tuple(one["datastore_refs"])}
+    return VmFacts(**one | typed)

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
-from uuid import UUID
 
 from pyVmomi import vim
 
 from ..base import FolderSpec, NotReady, PoolPart, PoolSpec, Refused
+from ..names import place_name
 from . import properties, tasks
 from .session import Session, ref_of
 
 NO_LIMIT = -1
 WAIT_S = 10.0
 POOL = ("name", "parent", "config.cpuAllocation", "config.memoryAllocation")
-
-
-def place_name(name: str, key: UUID) -> str:
-    """`name (id suffix)`: two owners may choose one name, and whoever reads the tree knows which is whose."""
-    return f"{name} ({key.hex[-12:]})"
 
 
 # --- folders -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""What a strict vCenter refuses: room that is not there, and things that do not belong together."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from infra.drivers.base import NotReady, Refused
+from infra.drivers.extraconfig import LARGEST_VALUE
+
+from .records import Host, Pool, Vm
+from .state import State
+
+T = TypeVar("T")
+
+
+def standing(host: Host) -> None:
+    """A host that can be worked with. Raises NotReady while it is down, Refused in maintenance."""
+    if host.state == "down":
+        raise NotReady(f"The host {host.name} does not answer.")
+    if host.state == "maintenance":
+        raise Refused(f"The host {host.name} is in maintenance.", code="no_resources")
+
+
+def fits_host(state: State, vm: Vm) -> None:
+    """Room for a VM that is to run on its host."""
+    host = state.hosts[vm.host]
+    standing(host)
+    free = host.memory_mib - state.memory_on_mib[host.ref]
+    if vm.memory_mib > free:
+        raise Refused(
+            f"The host {host.name} has {max(0, free)} MiB of memory left; {vm.name} needs {vm.memory_mib} MiB.",
+            code="no_resources",
+        )
+
+
+def fits_datastore(state: State, ref: str, more_gib: int) -> None:
+    """Room for `more_gib` on a datastore."""
+    store = state.datastores[ref]
+    if not store.accessible:
+        raise NotReady(f"The datastore {store.name} is not accessible.")
+    free = state.free_gib(store)
+    if more_gib > free:
+        raise Refused(f"The datastore {store.name} has {free} GiB left; {more_gib} GiB are needed.", code="no_space")
+
+
+def goes_together(state: State, vm: Vm) -> None:
+    """A VM's host, datastore, network and pool exist and belong together."""
+    host = known(state.hosts, vm.host, "host")
+    store = known(state.datastores, vm.datastore, "datastore")
+    pool = known(state.pools, vm.pool, "resource pool")
+    known(state.folders, vm.folder, "folder")
+    if pool.compute != host.compute:
+        raise Refused(f"The resource pool {pool.name} is not of the vSphere cluster of {host.name}.", code="invalid")
+    if store.ref not in host.datastores:
+        raise Refused(f"The host {host.name} does not mount the datastore {store.name}.", code="invalid")
+    if vm.network:
+        network = known(state.networks, vm.network, "network")
+        if network.ref not in host.networks:
+            raise Refused(f"The network {network.name} does not reach the host {host.name}.", code="invalid")
+    if vm.vcpu < 1 or vm.memory_mib < 1:
+        raise Refused(f"{vm.name}: a VM has a vCPU and memory.", code="invalid")
+
+
+def guestinfo(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        if len(value) > LARGEST_VALUE:
+            raise Refused(f"{name} is larger than a guestinfo value may be (64 KiB).", code="invalid")
+
+
+def reservations(state: State, pool: Pool) -> None:
+    """A pool's reservation comes out of its parent's, and out of the next one's above where that may expand."""
+    above = pool.parent
+    while above in state.pools:
+        parent = state.pools[above]
+        for dimension, unit in (("cpu", "MHz"), ("memory", "MiB")):
+            asked = sum(_claim(state, state.pools[ref], dimension) for ref in state.inside[above] if ref in state.pools)
+            room = _room(state, parent, dimension)
+            if room is not None and asked > room:
+                raise Refused(
+                    f"The pools in {parent.name} would reserve {asked} {unit} of {dimension}; it has {room} {unit}.",
+                    code="no_resources",
+                )
+        above = parent.parent
+
+
+def _claim(state: State, pool: Pool, dimension: str) -> int:
+    own = _reserved(pool, dimension)
+    if not pool.expandable:
+        return own
+    children = (state.pools[ref] for ref in state.inside[pool.ref] if ref in state.pools)
+    return max(own, sum(_claim(state, child, dimension) for child in children))
+
+
+def _room(state: State, pool: Pool, dimension: str) -> int | None:
+    """What children may reserve; None where the pool asks its own parent for more."""
+    if pool.parent in state.computes:
+        hosts = [host for host in state.hosts.values() if host.compute == pool.compute]
+        if dimension == "cpu":
+            return sum(host.cpu_cores * host.core_mhz for host in hosts)
+        return sum(host.memory_mib for host in hosts)
+    return None if pool.expandable else _reserved(pool, dimension)
+
+
+def _reserved(pool: Pool, dimension: str) -> int:
+    return pool.cpu_reserved_mhz if dimension == "cpu" else pool.memory_reserved_mib
+
+
+def known(things: dict[str, T], ref: str, what: str) -> T:
+    if ref not in things:
+        raise Refused(f"The datacenter does not know the {what} {ref}.", code="not_found")
+    return things[ref]

@@ -1,0 +1,113 @@
+"""Records as the simulator's API tells them: plain JSON with the field names of infra.drivers.base."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from infra.drivers.base import DriverError
+from infra.drivers.extraconfig import KEY, METADATA, USERDATA, WIPED
+
+from .records import Datastore, Folder, Host, Network, Task, Template, Vm
+from .state import State
+
+DATACENTER = "datacenter"
+
+
+def host(state: State, one: Host) -> dict[str, Any]:
+    return {
+        "ref": one.ref,
+        "name": one.name,
+        "compute_ref": one.compute,
+        "vsphere_cluster": state.computes[one.compute].name,
+        "cpu_cores": one.cpu_cores,
+        "core_mhz": one.core_mhz,
+        "memory_mib": one.memory_mib,
+        "state": one.state,
+        "labels": one.labels,
+        "datastore_refs": one.datastores,
+        "network_refs": one.networks,
+    }
+
+
+def datastore(state: State, one: Datastore) -> dict[str, Any]:
+    return {
+        "ref": one.ref,
+        "name": one.name,
+        "kind": one.kind,
+        "capacity_gib": one.capacity_gib,
+        "free_gib": state.free_gib(one),
+        "accessible": one.accessible,
+    }
+
+
+def network(one: Network) -> dict[str, Any]:
+    return {"ref": one.ref, "name": one.name, "kind": one.kind, "vlan": one.vlan or None}
+
+
+def template(state: State, one: Template | Vm) -> dict[str, Any]:
+    """Anything that is not Facet's own can be cloned."""
+    return {
+        "ref": one.ref,
+        "name": one.name,
+        "path": f"{path(state, state.folders[one.folder])}/{one.name}",
+        "vcpu": one.vcpu,
+        "memory_mib": one.memory_mib,
+        "disk_gib": one.disk_gib,
+        "datastore_refs": [one.datastore],
+        "is_template": isinstance(one, Template),
+    }
+
+
+def witness(one: Vm) -> bool:
+    """facet.key is believed only where it is the VM's own key."""
+    return one.extra.get(KEY) == one.key
+
+
+def vm(one: Vm) -> dict[str, Any]:
+    return {
+        "ref": one.ref,
+        "key": one.key,
+        "name": one.name,
+        "host_ref": one.host,
+        "vcpu": one.vcpu,
+        "memory_mib": one.memory_mib,
+        "disk_gib": one.disk_gib,
+        "power": one.power,
+        "address": (one.address or None) if one.power == "on" else None,
+        "witness": witness(one),
+        "pool_ref": one.pool,
+        "folder_ref": one.folder,
+        "datastore_refs": [one.datastore],
+        "boot_data_present": one.extra.get(USERDATA, "") not in WIPED,
+    }
+
+
+def detailed(one: Vm) -> dict[str, Any]:
+    """What a driver needs to know before it changes a VM. Its boot data is in no answer."""
+    metadata = {name: one.extra.get(name, "") for name in (METADATA, f"{METADATA}.encoding")}
+    return {"vm": vm(one), "network_ref": one.network or None, "metadata": metadata, "task": one.task or None}
+
+
+def task(one: Task) -> dict[str, Any]:
+    failed = {"code": one.error_code, "reason": one.error_reason} if one.error_code else None
+    return {"state": one.state, "progress": progress(one), "doing": one.doing, "error": failed}
+
+
+def progress(one: Task) -> int:
+    if one.state == "succeeded":
+        return 100
+    whole = max(one.ends - one.begun, 0.001)
+    return max(0, min(99, int((time.time() - one.begun) / whole * 100)))
+
+
+def error(one: DriverError) -> dict[str, Any]:
+    return {"error": {"code": one.code, "reason": one.reason}}
+
+
+def path(state: State, one: Folder) -> str:
+    parts: list[str] = []
+    while one.parent:
+        parts.append(one.name)
+        one = state.folders[one.parent]
+    return "/".join(["", DATACENTER, "vm", *reversed(parts)])

@@ -1,0 +1,204 @@
+"""What a person does at a simulated datacenter with another client than Facet, and what befalls it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from infra.drivers.base import DriverError, Refused
+
+from . import admission
+from .guesthouse import Guesthouse
+from .records import Template, Vm
+from .state import State
+
+Document = dict[str, Any]
+STATES = ("up", "maintenance", "down")
+
+
+class Hand:
+    """Every act happens at once, without a task, and counts as a call that writes."""
+
+    def __init__(self, state: State, guests: Guesthouse) -> None:
+        self._state = state
+        self._guests = guests
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    def folder(self, ref: str) -> Document:
+        """The names of all VMs in a folder, also those that are still being made."""
+        inside = self._state.inside.get(ref, set())
+        return {"vms": sorted(self._state.vms[one].name for one in inside if one in self._state.vms)}
+
+    def vm(self, key: str) -> Document:
+        """A VM's extraConfig; what is empty is left out."""
+        vm = self._found(key)
+        return {"ref": vm.ref, "extra_config": {name: value for name, value in vm.extra.items() if value}}
+
+    # --- hosts and datastores --------------------------------------------------------------------------------------
+
+    def host(
+        self,
+        name: str,
+        state: str | None = None,
+        cpu_cores: int | None = None,
+        memory_mib: int | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> Document:
+        """Put a host down (what runs there goes off), up or in maintenance; give it another size, or labels."""
+        host = _named(self._state.hosts, name, "host")
+        if state is not None and state not in STATES:
+            raise Refused(f"A host is {', '.join(STATES)}.", code="invalid")
+        with self._state.writing(by_call=True):
+            host.state = state or host.state
+            host.cpu_cores = host.cpu_cores if cpu_cores is None else int(cpu_cores)
+            host.memory_mib = host.memory_mib if memory_mib is None else int(memory_mib)
+            host.labels = host.labels if labels is None else dict(labels)
+            self._state.put(host)
+            if host.state == "down":
+                for vm in [vm for vm in self._state.vms.values() if vm.host == host.ref and vm.power != "off"]:
+                    self._power(vm, "off")
+        return {}
+
+    def datastore(
+        self,
+        name: str,
+        capacity_gib: int | None = None,
+        free_gib: int | None = None,
+        accessible: bool | None = None,
+    ) -> Document:
+        """Give a datastore another capacity, fill it until so much is free, or take it away."""
+        store = _named(self._state.datastores, name, "datastore")
+        with self._state.writing(by_call=True):
+            store.capacity_gib = store.capacity_gib if capacity_gib is None else int(capacity_gib)
+            if free_gib is not None:
+                store.others_gib = max(0, store.capacity_gib - self._state.used_gib[store.ref] - int(free_gib))
+            store.accessible = store.accessible if accessible is None else bool(accessible)
+            self._state.put(store)
+        return {}
+
+    def template(self, name: str, disk_gib: int, version: str = "") -> Document:
+        """Another template beside the others; its ref."""
+        state = self._state
+        like = next(iter(state.templates.values()))
+        with state.writing(by_call=True):
+            made = Template(
+                state.new_ref("vm"), name, like.folder, like.vcpu, like.memory_mib, int(disk_gib), like.datastore,
+                version,
+            )  # fmt: skip
+            state.put(made)
+        return {"ref": made.ref}
+
+    # --- VMs -------------------------------------------------------------------------------------------------------
+
+    def make_vm(
+        self,
+        name: str,
+        folder_ref: str,
+        pool_ref: str,
+        host_ref: str,
+        datastore_ref: str,
+        vcpu: int = 1,
+        memory_mib: int = 512,
+        disk_gib: int = 1,
+        power: str = "off",
+    ) -> Document:
+        """A VM of somebody else's."""
+        state = self._state
+        vm = Vm(
+            state.new_ref("vm"), str(uuid4()), name, str(uuid4()), folder_ref, pool_ref, host_ref, datastore_ref, "",
+            int(vcpu), int(memory_mib), int(disk_gib),
+        )  # fmt: skip
+        admission.goes_together(state, vm)
+        with state.writing(by_call=True):
+            state.put(vm)
+            self._power(vm, power)
+        return {"ref": vm.ref, "key": vm.key}
+
+    def delete_vm(self, key: str) -> Document:
+        vm = self._found(key)
+        with self._state.writing(by_call=True):
+            self._lose(vm)
+        return {}
+
+    def power_vm(self, key: str, power: str) -> Document:
+        vm = self._found(key)
+        with self._state.writing(by_call=True):
+            self._power(vm, power)
+        return {}
+
+    def rename_vm(self, key: str, name: str) -> Document:
+        vm = self._found(key)
+        if (vm.folder, name) in self._state.names:
+            raise Refused(f"Another thing in the folder is named {name}.", code="name_taken")
+        with self._state.writing(by_call=True):
+            vm.name = name
+            self._state.put(vm)
+        return {}
+
+    def move_vm(self, key: str, host: str) -> Document:
+        """To another host, running or not, as DRS would."""
+        vm, there = self._found(key), _named(self._state.hosts, host, "host")
+        admission.standing(there)
+        if there.ref == vm.host:
+            return {}
+        with self._state.writing(by_call=True):
+            before, vm.host = vm.host, there.ref
+            try:
+                admission.goes_together(self._state, vm)
+                if vm.power == "on":
+                    admission.fits_host(self._state, vm)
+            except DriverError:
+                vm.host = before
+                raise
+            self._state.put(vm)
+        return {}
+
+    def lose_everything(self) -> Document:
+        """The datacenter comes back as from an old backup: every VM, folder and pool that Facet made is gone."""
+        state = self._state
+        with state.writing(by_call=True):
+            for vm in list(state.vms.values()):
+                self._lose(vm)
+            for rule in list(state.rules.values()):
+                state.remove(rule)
+            for pool in [pool for pool in state.pools.values() if pool.parent not in state.computes]:
+                state.remove(pool)
+            seeded = {template.folder for template in state.templates.values()}
+            for folder in [one for one in state.folders.values() if one.parent and one.ref not in seeded]:
+                state.remove(folder)
+        return {}
+
+    # --- small parts -----------------------------------------------------------------------------------------------
+
+    def _found(self, key: str) -> Vm:
+        vm = self._state.vm(key)
+        if vm is None:
+            raise Refused(f"There is no VM with the key {key}.", code="not_found")
+        return vm
+
+    def _power(self, vm: Vm, power: str) -> None:
+        if power not in ("on", "off"):
+            raise Refused("By hand a VM is put on or off.", code="invalid")
+        if vm.power == power:
+            return
+        if power == "on":
+            admission.fits_host(self._state, vm)
+            vm.has_been_on = True
+        vm.power, vm.address = power, ""
+        self._state.put(vm)
+        self._guests.order(power, vm)
+
+    def _lose(self, vm: Vm) -> None:
+        self._state.remove(vm)
+        self._guests.order("destroy", vm)
+
+
+def _named(things: dict[str, Any], name: str, what: str) -> Any:
+    """By name or ref."""
+    if name in things:
+        return things[name]
+    found = [one for one in things.values() if one.name == name]
+    if not found:
+        raise Refused(f"The datacenter has no {what} {name}.", code="not_found")
+    return found[0]

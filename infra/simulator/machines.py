@@ -1,0 +1,191 @@
+"""The verbs about VMs. Each takes many and answers one outcome for each: {vm}, {task, doing}, {gone} or {error}.
+
+A VM that is as it is asked to be is answered and not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from infra.drivers.base import DriverError, NotReady, Refused
+from infra.drivers.extraconfig import USERDATA, WIPED
+
+from . import admission, documents
+from .admission import known
+from .faults import Faults
+from .records import Task, Template, Vm
+from .state import State
+from .tasks import Tasks
+
+Document = dict[str, Any]
+POWER_TASKS = {"on": "power_on", "off": "power_off", "suspended": "suspend"}
+
+
+class Machines:
+    def __init__(self, state: State, faults: Faults, tasks: Tasks) -> None:
+        self._state = state
+        self._faults = faults
+        self._tasks = tasks
+
+    def find(self, keys: Iterable[str]) -> Document:
+        found = ((key, self._state.vm(key)) for key in keys)
+        return {key: documents.detailed(vm) for key, vm in found if vm is not None}
+
+    def clone(self, asked: list[Document]) -> Document:
+        """By key. A name that is taken in the folder is an error with `holder`: its VM's key, null while it is made."""
+        return self._each({one["key"]: one for one in asked}, lambda key, one: self._clone(one))
+
+    def reconfigure(self, changes: Mapping[str, Document]) -> Document:
+        return self._each(changes, self._reconfigure)
+
+    def guestinfo(self, userdata: Mapping[str, Document | None]) -> Document:
+        """Put or (None) wipe boot data. What a VM that has ever been on would never read is refused."""
+        return self._each(userdata, self._guestinfo)
+
+    def power(self, wanted: Mapping[str, str]) -> Document:
+        return self._each(wanted, self._power)
+
+    def destroy(self, keys: Iterable[str]) -> Document:
+        return self._each(dict.fromkeys(keys), lambda key, _: self._destroy(key))
+
+    # --- one at a time ---------------------------------------------------------------------------------------------
+
+    def _each(self, asked: Mapping[str, Any], act: Callable[[str, Any], Document]) -> Document:
+        answer: Document = {}
+        with self._state.writing(by_call=True):
+            for key, one in asked.items():
+                try:
+                    answer[key] = act(key, one)
+                except DriverError as error:
+                    answer[key] = documents.error(error)
+        return answer
+
+    def _clone(self, asked: Document) -> Document:
+        state = self._state
+        name, folder = asked["name"], known(state.folders, asked["folder_ref"], "folder")
+        template = self._template(asked["template_ref"])
+        holder = state.names.get((folder.ref, name))
+        if holder is not None:
+            return self._duplicate(name, holder)
+        if asked["key"] in state.keys:
+            raise Refused(f"There is a VM with the key {asked['key']}.", code="name_taken")
+        vm = Vm(
+            ref=state.new_ref("vm"),
+            key=asked["key"],
+            name=name,
+            machine=str(uuid4()),
+            folder=folder.ref,
+            pool=asked["pool_ref"],
+            host=asked["host_ref"],
+            datastore=asked["datastore_ref"],
+            network=asked["network_ref"] or "",
+            vcpu=int(asked["vcpu"]),
+            memory_mib=int(asked["memory_mib"]),
+            disk_gib=int(asked["disk_gib"]),
+            extra=dict(asked["extra"]),
+            version=template.version,
+            making=True,
+        )
+        self._refuse("clone", vm.name)
+        admission.goes_together(state, vm)
+        admission.standing(state.hosts[vm.host])
+        admission.guestinfo(vm.extra)
+        if vm.disk_gib < template.disk_gib:
+            raise Refused(
+                f"The disk of {vm.disk_gib} GiB is smaller than the template's {template.disk_gib} GiB.",
+                code="disk_too_small",
+            )
+        admission.fits_datastore(state, vm.datastore, vm.disk_gib)
+        state.put(vm)
+        try:
+            return self._answer(vm, self._tasks.begin("clone", vm))
+        except DriverError:
+            state.remove(vm)
+            raise
+
+    def _template(self, ref: str) -> Template | Vm:
+        found = self._state.templates.get(ref) or self._state.vms.get(ref)
+        if found is None or (isinstance(found, Vm) and found.making):
+            raise Refused(f"The datacenter does not know the template {ref}.", code="not_found")
+        return found
+
+    def _duplicate(self, name: str, holder: str) -> Document:
+        vm = self._state.vms.get(holder)
+        key = vm.key if vm is not None and not vm.making else None
+        refused = documents.error(Refused(f"Another thing in the folder is named {name}.", code="name_taken"))
+        return refused | {"holder": {"key": key, "in_flight": vm is not None and vm.making}}
+
+    def _reconfigure(self, key: str, changes: Document) -> Document:
+        vm = self._found(key)
+        if "disk_gib" in changes and int(changes["disk_gib"]) < vm.disk_gib:
+            raise Refused(f"The disk of {vm.name} cannot shrink.", code="invalid")
+        if vm.power == "on" and changes.keys() - {"extra"}:
+            raise Refused(f"{vm.name} is on: its size stays as it is.", code="invalid")
+        if "network" in changes:
+            known(self._state.networks, changes["network"], "network")
+        admission.guestinfo(changes.get("extra", {}))
+        self._refuse("reconfigure", vm.name)
+        return self._answer(vm, self._tasks.begin("reconfigure", vm, changes))
+
+    def _guestinfo(self, key: str, values: Document | None) -> Document:
+        vm = self._found(key)
+        names = (USERDATA, f"{USERDATA}.encoding")
+        wanted = {name: str((values or {}).get(name, "")) for name in names}
+        if values is not None and vm.has_been_on:
+            raise Refused(f"{vm.name} has been powered on: boot data comes too late.", code="already_booted")
+        if values is None and all(vm.extra.get(name, "") in WIPED for name in names):
+            return {"vm": documents.vm(vm)}
+        if all(vm.extra.get(name, "") == wanted[name] for name in names):
+            return {"vm": documents.vm(vm)}
+        admission.guestinfo(wanted)
+        self._refuse("guestinfo", vm.name)
+        if vm.task:
+            raise NotReady(f"{vm.name} is busy: another task is at work on it.")
+        if values is None:
+            vm.extra = {name: value for name, value in vm.extra.items() if name not in names}
+        else:
+            vm.extra |= wanted
+        self._state.put(vm)
+        return {"vm": documents.vm(vm)}
+
+    def _power(self, key: str, wanted: str) -> Document:
+        vm = self._found(key)
+        if vm.power == wanted:
+            return {"vm": documents.vm(vm)}
+        if wanted not in POWER_TASKS:
+            raise Refused(f"A VM is on, off or suspended, and never {wanted!r}.", code="invalid")
+        if wanted == "suspended" and vm.power == "off":
+            raise Refused(f"{vm.name} is off: only a running VM can be suspended.", code="invalid")
+        if wanted == "on":
+            admission.fits_host(self._state, vm)
+        self._refuse(POWER_TASKS[wanted], vm.name)
+        return self._answer(vm, self._tasks.begin(POWER_TASKS[wanted], vm))
+
+    def _destroy(self, key: str) -> Document:
+        vm = self._state.vm(key)
+        if vm is None:
+            return {"gone": True}
+        if vm.power != "off":
+            raise NotReady(f"{vm.name} is not off.")
+        self._refuse("destroy", vm.name)
+        task = self._tasks.begin("destroy", vm)
+        return {"gone": True} if task is None else {"task": task.ref, "doing": task.doing}
+
+    # --- small parts -----------------------------------------------------------------------------------------------
+
+    def _found(self, key: str) -> Vm:
+        vm = self._state.vm(key)
+        if vm is None:
+            raise Refused(f"There is no VM with the key {key}.", code="not_found")
+        return vm
+
+    def _refuse(self, verb: str, name: str) -> None:
+        error = self._faults.of_item(verb, "error", name)
+        if error is not None:
+            raise error
+
+    @staticmethod
+    def _answer(vm: Vm, task: Task | None) -> Document:
+        return {"vm": documents.vm(vm)} if task is None else {"task": task.ref, "doing": task.doing}

@@ -1,0 +1,151 @@
+"""What a simulated datacenter holds, one record for each thing. `ref` names it and is never used twice.
+
+Units stand in names. A change to a record counts once `State.put` has been told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Compute:
+    """A vSphere cluster: hosts under one root pool."""
+
+    ref: str
+    name: str
+    root_pool: str
+
+
+@dataclass
+class Host:
+    ref: str
+    name: str
+    compute: str
+    cpu_cores: int
+    core_mhz: int
+    memory_mib: int
+    state: str = "up"  # up | maintenance | down
+    labels: dict[str, str] = field(default_factory=dict)
+    datastores: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Datastore:
+    """`others_gib` is used by somebody else: files that no VM here accounts for."""
+
+    ref: str
+    name: str
+    kind: str
+    capacity_gib: int
+    others_gib: int = 0
+    accessible: bool = True
+
+
+@dataclass
+class Network:
+    ref: str
+    name: str
+    kind: str = "network"
+    vlan: int = 0  # 0: untagged
+
+
+@dataclass
+class Folder:
+    ref: str
+    name: str
+    parent: str  # "" for the root of all VMs
+
+
+@dataclass
+class Pool:
+    """-1 as a limit means no limit. The root pool of a compute resource has that as its parent."""
+
+    ref: str
+    name: str
+    parent: str
+    compute: str
+    cpu_reserved_mhz: int = 0
+    memory_reserved_mib: int = 0
+    cpu_limit_mhz: int = -1
+    memory_limit_mib: int = -1
+    expandable: bool = True
+
+
+@dataclass
+class Template:
+    """`version` is of the kubeadm in it; "" where it has none."""
+
+    ref: str
+    name: str
+    folder: str
+    vcpu: int
+    memory_mib: int
+    disk_gib: int
+    datastore: str
+    version: str = ""
+
+
+@dataclass
+class Vm:
+    """`key` is its instanceUuid. `machine` names its hardware, and so its guest: a VM made anew is another machine.
+
+    `making`: its clone is on its way; it holds its name and its room, and cannot be found by key.
+    """
+
+    ref: str
+    key: str
+    name: str
+    machine: str
+    folder: str
+    pool: str
+    host: str
+    datastore: str
+    network: str
+    vcpu: int
+    memory_mib: int
+    disk_gib: int
+    extra: dict[str, str] = field(default_factory=dict)
+    version: str = ""  # its template's
+    power: str = "off"
+    address: str = ""
+    making: bool = False
+    has_been_on: bool = False
+    task: str = ""  # what is being done to it
+
+
+@dataclass
+class Rule:
+    """Anti-affinity: keep these VMs apart. Its name is its ref."""
+
+    ref: str
+    vm_keys: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Task:
+    """Something that takes its time. `doing` is a verb; times are seconds since the epoch, so a restart can go on."""
+
+    ref: str
+    doing: str
+    vm: str
+    begun: float
+    ends: float
+    changes: dict[str, object] = field(default_factory=dict)
+    state: str = "running"  # running | succeeded | failed
+    error_code: str = ""
+    error_reason: str = ""
+
+
+@dataclass
+class Change:
+    """The last thing that happened to `ref`, as number `seq` of all that ever happened."""
+
+    ref: str
+    kind: str  # host | datastore | vm
+    seq: int
+    gone: bool = False
+
+
+KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Task, Change)

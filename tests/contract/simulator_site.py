@@ -1,0 +1,134 @@
+"""A simulated datacenter for the contract suite: the program that ships, and its admin API as the hand at the site."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from infra.drivers.base import Connection
+
+from .site import Site
+
+USERNAME, PASSWORD = "facet", "a simulator's password"
+STOP_S = 10.0
+
+
+@dataclass
+class Simulator:
+    """One running program. `hand` acts at the site itself; docs/simulator.md lists the acts."""
+
+    endpoint: str
+    network: str
+    process: subprocess.Popen[str]
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(
+            driver="simulator", endpoint=self.endpoint, username=USERNAME, password=PASSWORD, installation="contract"
+        )
+
+    def hand(self, act: str, **request: Any) -> Any:
+        return self._post(f"hand/{act}", request)
+
+    def _post(self, path: str, request: Mapping[str, Any]) -> Any:
+        who = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+        asked = urllib.request.Request(
+            f"{self.endpoint}/{path}", data=json.dumps(request).encode(), headers={"Authorization": f"Basic {who}"}
+        )
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def inject(self, verb: str, kind: str, **more: Any) -> None:
+        """Let a fault befall the next calls of a verb; see Fault in infra/simulator/faults.py."""
+        self.hand("fault", verb=verb, kind=kind, **more)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_S)
+
+    # what the suite asks of a hand
+
+    def writes(self) -> int:
+        return int(self.hand("calls")["writes"])
+
+    def vm_names(self, folder_ref: str) -> list[str]:
+        return list(self.hand("folder", ref=folder_ref)["vms"])
+
+    def extra_config(self, key: UUID) -> Mapping[str, str]:
+        return dict(self.hand("vm", key=str(key))["extra_config"])
+
+    def make_vm(self, name: str, folder_ref: str, pool_ref: str, host_ref: str, datastore_ref: str) -> str:
+        where = {"folder_ref": folder_ref, "pool_ref": pool_ref, "host_ref": host_ref, "datastore_ref": datastore_ref}
+        return str(self.hand("make-vm", name=name, **where)["ref"])
+
+    def delete_vm(self, key: UUID) -> None:
+        self.hand("delete-vm", key=str(key))
+
+    def power_off(self, key: UUID) -> None:
+        self.hand("power-vm", key=str(key), power="off")
+
+    def rename_vm(self, key: UUID, name: str) -> None:
+        self.hand("rename-vm", key=str(key), name=name)
+
+    def fail_clone(self, name: str) -> None:
+        self.inject("clone", "task", match=name, code="no_resources", reason="There are not enough resources.")
+
+    @contextmanager
+    def clones_take(self, seconds: float) -> Iterator[None]:
+        self.hand("latency", clone=seconds)
+        try:
+            yield
+        finally:
+            self.hand("latency", clone=0)
+
+
+@contextmanager
+def started(folder: Path, *flags: str) -> Iterator[Simulator]:
+    """The program on this folder until the block ends; a second start goes on where the first was left or killed."""
+    secret = folder / "password"
+    secret.write_text(f"{PASSWORD}\n")
+    command = [sys.executable, "-m", "facet.manage", "simulate", "--home", str(folder / "simulator"), "--port", "0"]
+    with (folder / "simulator.log").open("a") as log:
+        process = subprocess.Popen(
+            [*command, "--password-file", str(secret), *flags], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if "answers at" not in line:
+            raise RuntimeError(f"the simulator did not start: {line}{(folder / 'simulator.log').read_text()}")
+        endpoint = line.split("answers at ")[1].split(",")[0]
+        yield Simulator(endpoint, line.rsplit(" ", 1)[1].strip(), process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        finally:
+            process.kill()
+            process.stdout.close()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Site]:
+    with started(folder, "--racks", "2", "--hosts-per-rack", "4") as simulator:
+        yield Site(
+            kind="simulator",
+            connection=simulator.connection,
+            by_hand=simulator,
+            vsphere_cluster="rack-1",
+            datastore="rack-1-ssd",
+            network="VM Network",
+            template="kube-v1.34",
+            simulated=True,
+        )
