@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from rest_framework import serializers
@@ -78,6 +79,7 @@ class EventSerializer(serializers.ModelSerializer):
         return {"kind": event.target_kind, "id": event.target_id, "name": event.target_name}
 
 
+@cache
 def accepted(noun: str, kind: type[serializers.Serializer]) -> type[serializers.Serializer]:
     """The shape of a 202: the receipt, and the object as it stands now."""
     name = f"Accepted{noun.title().replace('_', '')}Serializer"
