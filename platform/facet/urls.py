@@ -13,7 +13,9 @@ urlpatterns = [
     path("api/v1/schema", health.Schema.as_view(), name="schema"),
     path("api/docs", with_styles_of_its_own(SpectacularSwaggerSplitView.as_view(url_name="schema"))),
     path("api/v1/", include("tenants.urls")),
+    path("api/v1/", include("infra.urls")),
     path("api/v1/", include("facet.operations.urls")),
+    path("api/v1/", include("facet.clusters.urls")),
     re_path("^api/", health.unknown),
     path("", include("facet.console.urls")),
 ]
