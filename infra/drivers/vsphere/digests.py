@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..base import NotReady, VmFacts
+from ..base import VmFacts
 from . import properties
 from .machine import HEAVY, Machine
 from .properties import Found
@@ -35,25 +35,27 @@ class Digests:
         self._session = session
         self._lock = threading.Lock()
         self._kept: dict[str, _Digest] = {}
+        self._last: dict[str, tuple[Machine, VmFacts]] = {}
 
     def complete(self, found: Iterable[Found]) -> list[tuple[Machine, VmFacts]]:
         """Every VM that can be read, with its facts; `found` are light reads of all VMs there are.
 
-        Raises NotReady where one cannot be read that could be before: leaving it out would say that it is gone.
+        One that cannot be read now and could be before is told as it was: left out, it would be taken for gone, and a
+        datastore that is away for days must not end the sync of its site.
         """
         listed = list(found)
         light = [one for one in listed if Machine.of(one) is not None]
         with self._lock:
             kept = {one.id: self._kept.get(one.id) for one in light}
-            dark = [one for one in listed if one.id in self._kept and one.id not in kept]
-        if dark:
-            raise NotReady(f"The VM {dark[0].get('name', dark[0].id)} cannot be read just now.")
+            dark = {one.id: self._last[one.id] for one in listed if one.id in self._last and one.id not in kept}
         new = [one for one in light if (known := kept[one.id]) is None or known.stamp != _stamp(one)]
         for start in range(0, len(new), SLICE):
             kept |= self._read(new[start : start + SLICE])
         with self._lock:
             self._kept = {id: digest for id, digest in kept.items() if digest is not None}
-            return [pair for one in light if (pair := _pair(one, self._kept.get(one.id))) is not None]
+            seen = {one.id: pair for one in light if (pair := _pair(one, self._kept.get(one.id))) is not None}
+            self._last = seen | dark
+            return list(self._last.values())
 
     def _read(self, part: Sequence[Found]) -> dict[str, _Digest | None]:
         heavy = properties.read(self._session, [one.obj for one in part], HEAVY)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from pyVmomi import vim
 
-from ..base import NotReady, Refused
+from ..base import NotReady, Refused, Unreachable
 from . import properties
 from .machine import VM_PROPERTIES, Machine
 from .session import CONNECTIONS, Session
@@ -77,13 +77,19 @@ class Finder:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="vsphere")
-        return list(self._threads.map(ask, items))
+            try:
+                answers = self._threads.map(ask, items)
+            except RuntimeError as error:
+                raise Unreachable("This session was given back.", code="session_lost") from error
+        try:
+            return list(answers)
+        except CancelledError as error:  # closed in the middle
+            raise Unreachable("This session was given back.", code="session_lost") from error
 
     def close(self) -> None:
         with self._lock:
             if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
-                self._threads = None
+                self._threads.shutdown(wait=False, cancel_futures=True)  # and kept: it takes nothing new
 
     def _search(self, key: UUID) -> str | None:
         index = self.session.content.searchIndex

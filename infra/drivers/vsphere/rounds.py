@@ -52,7 +52,7 @@ def carry(finder: Finder, keys: Collection[UUID], decide: Decide) -> dict[UUID, 
         if not pending:
             break
         try:
-            seen = _look(finder, pending)
+            seen = look(finder, pending)
         except DriverError as error:
             if number == 0:
                 raise
@@ -65,7 +65,7 @@ def carry(finder: Finder, keys: Collection[UUID], decide: Decide) -> dict[UUID, 
     return outcomes | {key: NotReady("The VM changes under our hands: look again.") for key in pending}
 
 
-def _look(finder: Finder, keys: Collection[UUID]) -> dict[UUID, Machine | NotReady]:
+def look(finder: Finder, keys: Collection[UUID]) -> dict[UUID, Machine | NotReady]:
     """All VMs in one read. Where one of them cannot be read yet, each by itself, so that it alone is not ready."""
     try:
         return dict(finder.find(keys))
@@ -74,7 +74,7 @@ def _look(finder: Finder, keys: Collection[UUID]) -> dict[UUID, Machine | NotRea
             return dict.fromkeys(keys, error)
     seen: dict[UUID, Machine | NotReady] = {}
     for key in keys:
-        seen |= _look(finder, [key])
+        seen |= look(finder, [key])
     return seen
 
 

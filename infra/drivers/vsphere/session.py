@@ -25,6 +25,7 @@ T = TypeVar("T")
 CONNECTIONS = 8
 IDLE_S = 20  # a connection is left before the other side leaves it, or the next call would meet its end
 LONGEST_WAIT_S = 60.0  # of one long poll
+LARGEST_LIST = 1 << 20  # bytes of the list of API versions
 OLDEST_VERSION = "vim.version.version12"  # vSphere 6.5
 AFTER_A_BAD_LOGIN_S = 20.0  # a wrong password is not tried again sooner: vCenter locks accounts
 
@@ -38,6 +39,7 @@ class Session:
         self._lock = threading.RLock()
         self._stub: Any = None
         self._waiting_stub: Any = None
+        self._door: Callable[[], Any] = lambda: None
         self._content: Any = None
         self._refused: tuple[float, Refused] | None = None
         self._closed = False
@@ -71,7 +73,6 @@ class Session:
     def waiting(self, obj: Any) -> Any:
         """The same object for a long poll: on a connection that bears a silence of LONGEST_WAIT_S."""
         self.login()
-        self._waiting_stub.cookie = self._stub.cookie
         return type(obj)(obj._moId, self._waiting_stub)
 
     # --- logging in and out ----------------------------------------------------------------------------------------
@@ -97,24 +98,28 @@ class Session:
     def close(self) -> None:
         """Give the session back, for good. A vCenter that does not answer forgets it by itself."""
         with self._lock:
-            self._closed = True
-            if self._stub is None:
+            if self._closed or self._stub is None:
+                self._closed = True
                 return
-            if self._content is not None:
+            self._closed = True
+            if self.generation:
                 with suppress(DriverError), translated(self.connection.endpoint):
                     self._content.sessionManager.Logout()
-            self._stub.DropConnections()
-            self._waiting_stub.DropConnections()
-            self._stub = self._waiting_stub = self._content = None
+            for stub in (self._stub, self._waiting_stub):  # kept: another thread may be in the middle of a call
+                stub.DropConnections()
 
     def _open(self) -> None:
         endpoint = self.connection.endpoint
         with translated(endpoint):
             if self._stub is None:
                 self._stub, self._waiting_stub = self._stubs()
-            self._stub.cookie = ""
             content = self._retrieve_content()
-            content.sessionManager.Login(self.connection.username, self.connection.password)
+            door = self._door()
+            manager: Any = vim.SessionManager(content.sessionManager._moId, door)
+            manager.Login(self.connection.username, self.connection.password)
+            for stub in (self._stub, self._waiting_stub):
+                stub.hold(door.cookie)
+            door.DropConnections()
             self._content = content
 
     def _retrieve_content(self) -> Any:
@@ -124,6 +129,7 @@ class Session:
             raise Unreachable(f"{self.connection.endpoint} does not answer like a vCenter.") from error
 
     def _stubs(self) -> tuple[Any, Any]:
+        """For short calls, and for long polls; and from now on `_door` for logging in."""
         there = urlsplit(self.connection.endpoint)
         if there.scheme != "https" or not there.hostname:
             raise Refused("The endpoint of a vCenter is https://<name>/sdk.", code="invalid")
@@ -132,8 +138,8 @@ class Session:
         timeout_s = self.connection.call_timeout_s
         version = _version(host, port, path, context, timeout_s)
 
-        def stub(patience_s: float) -> Any:
-            return SoapStubAdapter(
+        def stub(kind: Any, patience_s: float) -> Any:
+            return kind(
                 host=host,
                 port=port,
                 path=path,
@@ -144,7 +150,26 @@ class Session:
                 httpConnectionTimeout=patience_s,
             )
 
-        return stub(timeout_s), stub(timeout_s + LONGEST_WAIT_S)
+        self._door = lambda: stub(SoapStubAdapter, timeout_s)
+        return stub(_Stub, timeout_s), stub(_Stub, timeout_s + LONGEST_WAIT_S)
+
+
+class _Stub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi has no types
+    """Calls in the session that it was given. pyVmomi's own takes the cookie of whatever answer came last, so that
+    the answer to a call which met the end of one session would end the next, that another thread has just opened."""
+
+    _held = ""
+
+    def hold(self, cookie: str) -> None:
+        self._held = cookie
+
+    @property
+    def cookie(self) -> str:
+        return self._held
+
+    @cookie.setter
+    def cookie(self, cookie: str) -> None:
+        """Ignored."""
 
 
 # pyVmomi spells a few types apart from their names on the wire
@@ -178,16 +203,9 @@ def _version(host: str, port: int, path: str, context: ssl.SSLContext, timeout_s
     try:
         way.request("GET", f"{path}/vimServiceVersions.xml")
         answer = way.getresponse()
-        text = answer.read() if answer.status == 200 else b""
+        offered = _offered(answer.read(LARGEST_LIST)) if answer.status == 200 else set()
     finally:
         way.close()
-    offered: set[str | None] = set()
-    if text:
-        for namespace in ElementTree.fromstring(text).iterfind("namespace"):  # noqa: S314 - from a verified vCenter
-            offered |= {
-                namespace.findtext("version"),
-                *(one.text for one in namespace.iterfind("priorVersions/version")),
-            }
     for version in VmomiSupport.GetServiceVersions("vim25"):
         if VmomiSupport.versionIdMap.get(version) in offered:
             return str(version)

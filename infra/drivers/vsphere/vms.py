@@ -16,7 +16,7 @@ from ..extraconfig import BOOTED, USERDATA, WIPED, packed
 from . import properties, shape, tasks
 from .finding import Finder, Named
 from .machine import VM_PROPERTIES, Machine
-from .rounds import Decision, LookAgain, Settled, Started, carry
+from .rounds import Decision, LookAgain, Settled, Started, carry, look
 
 WRITE_S = 10.0  # an edit of extraConfig takes moments
 POWERED_ON = ["VmPoweredOnEvent", "DrsVmPoweredOnEvent", "vim.event.VmPoweredOnEvent", "vim.event.DrsVmPoweredOnEvent"]
@@ -105,11 +105,14 @@ def _name_taken(spec: VmSpec, holder: Named) -> DriverError:
 
 
 def ensure_boot_data(finder: Finder, boot: Mapping[UUID, str | None]) -> dict[UUID, DriverError | None]:
-    machines = finder.find(boot)
+    machines = look(finder, boot)
 
     def write(key: UUID) -> Any:
+        machine = machines.get(key)
+        if isinstance(machine, NotReady):
+            return machine
         try:
-            return _write_boot_data(finder, machines.get(key), key, boot[key])
+            return _write_boot_data(finder, machine, key, boot[key])
         except DriverError as error:
             return error
 

@@ -8,10 +8,11 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from infra.drivers.base import Connection, Refused
+from infra.drivers.base import Connection, Refused, Unreachable
 from infra.drivers.vsphere.driver import VsphereDriver
 from infra.simulator.guests import pki
 from tests.unit.guests.userdata import Authority
@@ -75,3 +76,41 @@ def test_a_wrong_certificate_is_refused(tmp_path, name, age_s, trusted, said):
         assert "a secret" not in f"{refused.value!r} {refused.value}"
         driver.close()
     assert [line for line in heard if line] == []
+
+
+class WebPage(BaseHTTPRequestHandler):
+    """Answers everything with a page, as a proxy's sign-in does."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html><p>Sign in")
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+def test_a_web_page_in_a_vcenters_place_is_said_to_be_no_vcenter(tmp_path):
+    authority = Authority("vCenter CA")
+    key = pki.new_key()
+    ca = pki.Authority(authority.certificate, authority.key)
+    leaf = pki.issue(ca, key.public_key(), "vcenter", time.time(), sans=["127.0.0.1"], server=True)
+    pair = tmp_path / "pair.pem"
+    pair.write_bytes(pki.certificate_pem(leaf) + pki.key_pem(key))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WebPage)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        endpoint = f"https://127.0.0.1:{server.server_port}/sdk"
+        driver = VsphereDriver(Connection("vsphere", endpoint, "u", "a secret", authority.crt))
+        with pytest.raises(Unreachable):
+            driver.check()
+        driver.close()
+    finally:
+        server.shutdown()
+        server.server_close()

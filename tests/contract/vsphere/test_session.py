@@ -82,6 +82,58 @@ def test_all_threads_of_a_driver_share_one_session(vcenter, driver):
     assert vcenter.program.calls()["Login"] == before + 1
 
 
+def test_eight_workers_that_meet_the_end_of_a_session_open_one_and_lose_no_call(vcenter, room, driver):
+    vm = room.vm()
+    manager = vcenter.by_hand.content.sessionManager
+    mine = manager.currentSession.key
+    for _ in range(3):
+        before = vcenter.program.calls()["Login"]
+        manager.TerminateSession([one.key for one in manager.sessionList if one.key != mine])
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _: driver.find_vms([vm.key]), range(24)))
+        assert all(vm.key in one for one in found)
+        assert vcenter.program.calls()["Login"] == before + 1
+
+
+def test_an_answer_to_another_session_does_not_end_ours(vcenter, room, driver):
+    vm = room.vm()
+    before = vcenter.program.calls()["Login"]
+    driver._session._stub.cookie = 'vmware_soap_session="of-an-answer-that-came-late"'  # as pyVmomi does
+    assert vm.key in driver.find_vms([vm.key])
+    assert vcenter.program.calls()["Login"] == before
+
+
+def test_eight_workers_build_with_one_driver(vcenter, room, driver):
+    sets = [[room.spec(), room.spec()] for _ in range(8)]
+    before = vcenter.program.calls().get("Login", 0)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda specs: room.make_vms(*specs), sets))
+    assert all(isinstance(outcome, VmFacts) for part in made for outcome in part.values())
+    assert len(vcenter.by_hand.vm_names(room.folder_ref)) == 16
+    assert vcenter.program.calls().get("Login", 0) == before
+
+
+def test_a_driver_that_is_closed_in_mid_call_says_only_what_the_contract_knows(room, connect):
+    specs = [room.spec() for _ in range(12)]
+    room.make_vms(*specs)
+    keys = [spec.key for spec in specs]
+    driver = connect()
+
+    def ask(_):
+        try:
+            while True:
+                driver.find_vms(keys)
+                driver.ensure_boot_data(dict.fromkeys(keys))
+        except Unreachable as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(ask, number) for number in range(8)]
+        until(lambda: driver._finder._ids.keys() >= set(keys))
+        driver.close()
+        assert {one.result(20) for one in asked} <= {"session_lost", "unreachable"}
+
+
 def test_a_session_that_ends_in_mid_batch_is_opened_again_and_nothing_is_made_twice(vcenter, room, driver):
     specs = [room.spec() for _ in range(6)]
     vcenter.program.inject("CloneVM_Task", "NotAuthenticated", match=specs[3].name)
