@@ -52,11 +52,11 @@ def driver_of(site: Site) -> base.Driver:
         known = _open.get(site.id)
         if known is not None and known[0] >= site.generation:  # whoever read the row earlier gets the newer one too
             return known[1]
-        if known is not None:
-            known[1].close()
         driver = factory.connect(connection_of(site))
         _open[site.id] = (site.generation, driver)
-        return driver
+    if known is not None:
+        known[1].close()  # a call to a site: others need not wait for it
+    return driver
 
 
 def forget(site_id: UUID) -> None:
