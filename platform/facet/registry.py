@@ -12,6 +12,8 @@ import facet.clusters.services
 import facet.workloads.watching
 import infra.reconcile
 import infra.services
+import scheduler.reconcile
+import scheduler.use
 from facet.operations.engine import Outcome, SiteObserver, Turn
 from facet.operations.models import Operation
 from facet.rest.access import Actor
@@ -21,6 +23,7 @@ from tenants import isolation
 RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "site": infra.reconcile.site,
     "zone": infra.reconcile.zone,
+    "pool": scheduler.reconcile.pool,
     "reap": facet.workloads.watching.reap,
     "cluster": facet.clusters.reconcile.cluster,
 }
@@ -28,9 +31,13 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
     "cluster.scale": facet.clusters.services.cancel_scale,
 }
-SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe,)
+SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
-HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {}
+HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {
+    "zone": (scheduler.use.of_zone,),
+    "tenant": (scheduler.use.of_tenant,),
+    "project": (scheduler.use.of_project,),
+}
 
 
 def context(tenant_id: UUID | None) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/docs", with_styles_of_its_own(SpectacularSwaggerSplitView.as_view(url_name="schema"))),
     path("api/v1/", include("tenants.urls")),
     path("api/v1/", include("infra.urls")),
+    path("api/v1/", include("scheduler.urls")),
     path("api/v1/", include("facet.operations.urls")),
     path("api/v1/", include("facet.clusters.urls")),
     re_path("^api/", health.unknown),

@@ -24,6 +24,9 @@ from . import serializers as shapes
 from .models import Cluster, Node, NodePhase, NodePool
 
 
+ACCEPTED = accepted("cluster", shapes.ClusterSerializer)
+
+
 def clusters() -> QuerySet[Cluster]:
     """Living clusters with what their answers need."""
     living = Node.objects.exclude(phase=NodePhase.GONE)
@@ -63,7 +66,7 @@ class ProjectClusterEndpoint(ClusterView):
     placing = True
     verbs = {"list": "cluster.read", "create": "cluster.write"}
     requests = {"create": shapes.ClusterRequest}
-    answers = {"create": (202, accepted("cluster", shapes.ClusterSerializer))}
+    answers = {"create": (202, ACCEPTED)}
 
     def get_queryset(self) -> QuerySet[Cluster]:
         return clusters().filter(project_id=self.kwargs["parent_pk"])
@@ -141,7 +144,7 @@ class ClusterEndpoint(ClusterView):
     """One cluster."""
 
     verbs = {"retrieve": "cluster.read", "destroy": "cluster.write"}
-    answers = {"destroy": (202, accepted("cluster", shapes.ClusterSerializer))}
+    answers = {"destroy": (202, ACCEPTED)}
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
         """Delete a cluster and all its machines. Said twice, it is the same delete."""
