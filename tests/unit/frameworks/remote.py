@@ -11,7 +11,7 @@ from facet.clusters.frameworks.kubernetes.client import Client
 
 
 class Remote:
-    """`on("GET /path", ...)` takes an object, (status, object) or an exception; of several, one a call, the last for ever."""
+    """`on("GET /path", ...)` takes objects, (status, object) or exceptions: one a call, the last for ever."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
