@@ -23,7 +23,6 @@ from . import asking, services
 from . import serializers as shapes
 from .models import Cluster, Node, NodePhase, NodePool
 
-
 ACCEPTED = accepted("cluster", shapes.ClusterSerializer)
 
 
