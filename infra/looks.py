@@ -64,7 +64,7 @@ def complete(site: Site, look: Look, check: base.SiteCheck, seen: base.Inventory
             with transaction():
                 _look_again(zone)
     for observe in engine.wiring().SITE_OBSERVERS:
-        observe(transaction, site.id, seen.vms, complete=True)
+        observe(transaction, site.id, seen.vms, complete=True, began=look.began)
     with transaction():
         Site.objects.filter(pk=site.pk).update(vms_seen=len(ours), last_synced_at=timezone.now())
 

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -115,6 +116,7 @@ class SiteObserver(Protocol):
         *,
         gone_refs: Sequence[str] = (),
         complete: bool,
+        began: datetime | None = None,  # when a complete look began: what was seen before and is not in it, is missing
     ) -> None: ...
 
 

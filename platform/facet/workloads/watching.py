@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -29,7 +29,7 @@ from .models import VM, VmPhase
 
 log = structlog.get_logger(__name__)
 SLICE = 500
-LISTING_TAKES = timedelta(seconds=60)  # a VM seen later than this before now may be newer than a listing of now
+SEEN_ANEW = timedelta(seconds=60)  # that a VM was seen again is written down this often
 STANDING = (VmPhase.BUILT, VmPhase.RUNNING)
 
 
@@ -46,6 +46,7 @@ def observe(
     *,
     gone_refs: Sequence[str] = (),
     complete: bool,
+    began: datetime | None = None,
 ) -> None:
     """The engine's site observer: power, addresses and absence of the VMs of our rows."""
     ours = [vm for vm in vms if vm.witness]
@@ -55,7 +56,7 @@ def observe(
             known |= _write(site_id, ours[start : start + SLICE])
     with transaction():
         if complete:
-            _missing(site_id, Q(seen_at__lt=timezone.now() - LISTING_TAKES), {vm.key for vm in ours})
+            _missing(site_id, Q(seen_at__lt=began or timezone.now() - SEEN_ANEW), {vm.key for vm in ours})
             _unknown([vm for vm in ours if vm.key not in known])
         if gone_refs:
             _missing(site_id, Q(external_ref__in=list(gone_refs)), set())
@@ -64,7 +65,7 @@ def observe(
 def _write(site_id: UUID, seen: Sequence[VmFacts]) -> set[UUID]:
     """One UPDATE a row that differs; answers the keys that we have rows for."""
     rows = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in seen])}
-    stale = timezone.now() - LISTING_TAKES
+    stale = timezone.now() - SEEN_ANEW
     owners: dict[tuple[str, UUID], UUID] = {}
     for one in seen:
         vm = rows.get(one.key)
