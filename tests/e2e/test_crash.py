@@ -22,7 +22,7 @@ def acme(tmp_path_factory):
 
 
 def kill_and_flush(acme):
-    """kill -9 of every worker, then a flush of Valkey, then kill -9 of the web process; the supervisor restarts them."""
+    """kill -9 of every worker, a flush of Valkey, kill -9 of the web process; the supervisor restarts them."""
     assert acme.world.kill("worker")
     acme.world.flush_redis()
     assert acme.world.kill("web")

@@ -43,12 +43,10 @@ SLICE = 50  # workers that are booted in one pass
 HELD_BACK = {
     "code": "site_held_back",
     "sentence": "The site shows far fewer machines than before: nothing is rebuilt or removed until a person says so.",
-    "action": "Look at the site, then resume it.",
 }
 NO_CNI = {
     "code": "no_cni",
-    "sentence": "The catalogue has no CNI add-on: without one no node can be Ready.",
-    "action": "Import one: facet addon import NAME --kind cni --version V --file FILE.",
+    "sentence": "The catalogue has no CNI add-on, and without one no node is Ready. Import it: facet addon import.",
 }
 NOT_ANSWERING = ClusterHealth(answers=False, ready=False, code="not_ready", sentence="It has not been asked yet.")
 
@@ -62,7 +60,9 @@ class Stop(Exception):
 
 
 def converge(scene: Scene) -> Outcome:
-    """One pass of building or updating."""
+    """One pass of building or updating. At a site that is held back nothing is made, until a person has looked."""
+    if scene.site.held_back:
+        return pending(scene, HELD_BACK["code"], HELD_BACK["sentence"])
     scene.tasks = machines.settle_tasks(scene.turn, scene.driver)
     try:
         for stage in STAGES:
@@ -108,8 +108,6 @@ def lost_machines(scene: Scene) -> Outcome | None:
     missing = [node for node in scene.wanted if node.vm.missing_at is not None]
     if not missing:
         return None
-    if scene.site.held_back:
-        return pending(scene, **{key: HELD_BACK[key] for key in ("code", "sentence")})
     absent = machines.look(scene.turn, scene.driver, [node.vm for node in missing])
     lost = [node for node in missing if node.vm_id in absent]
     planes = scene.control_planes
