@@ -39,7 +39,7 @@ class Stale(LookAgain):
 
 @dataclass(frozen=True)
 class Spend:
-    """Quota beyond what allocations cost by themselves: `Spend(None, "clusters", 1)`. Zone None: over all zones only."""
+    """Quota beyond what allocations cost by themselves: `Spend(None, "clusters", 1)`. Zone None: over all zones."""
 
     zone_id: UUID | None
     resource: str
@@ -67,7 +67,7 @@ def decide(
     flavors: Sequence[Shape] = (),
     zones: Sequence[UUID] = (),
 ) -> Plan:
-    """Room for all of these asks. Raises Problem 409 `no_room`, after one full look, with the reasons and what would fit.
+    """Room for all of these asks. Raises Problem 409 `no_room`, after one full look, with reasons and what would fit.
 
     `counts`, `flavors` and `zones` say what else might be asked (core/nearest.py).
     """
@@ -262,8 +262,8 @@ def _pool_exceeded(rows: list[dict[str, Any]]) -> Exception:
                 )
     first = limits[0]
     return Conflict(
-        f"The {first['scope']} {first['pool']} has a limit of {first['limit']} {first['resource']}, {first['used']} of it"
-        f" used; {first['asked']} more were asked.",
+        f"The limit of {first['scope']} {first['pool']} is {first['limit']} {first['resource']}, {first['used']} used; "
+        f"{first['asked']} more were asked.",
         code="pool_exceeded",
         limits=limits,
     )

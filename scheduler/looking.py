@@ -1,8 +1,8 @@
 """This process's one Fleet: read whole once, then only what changed. Platform tables alone, so no context is needed.
 
-A row's `changed` is the id of the transaction that wrote it. A look reads the rows with `changed` at or above the oldest
-transaction that was still running at the look before, so that a change which commits late is seen all the same. Holds
-have no such column: whoever writes one writes its host in the same transaction.
+A row's `changed` is the id of the transaction that wrote it. A look reads the rows with `changed` at or above the
+oldest transaction that was still running at the look before, so that a change which commits late is seen all the same.
+Holds have no such column: whoever writes one writes its host in the same transaction.
 """
 
 from __future__ import annotations

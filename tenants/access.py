@@ -59,6 +59,7 @@ VERBS: Mapping[str, frozenset[Role]] = {
         "cluster.write": _EDIT,
         "cluster.kubeconfig": _EDIT | {Role.PROJECT_VIEWER},
         "placement.ask": _VIEW,
+        "allocation.read": _VIEW,
         "operation.read": _VIEW,
         "operation.write": _EDIT,
         "event.read": _VIEW,

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from facet.operations import events
+from facet.operations import engine, events
 from facet.rest.access import Actor
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
@@ -177,7 +177,7 @@ def delete_tenant(*, tenant: Tenant, by: Actor) -> None:
     """Delete a tenant that holds nothing. Raises InUse naming what it holds."""
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     holders = [{"kind": "project", "name": p.name} for p in Project.objects.filter(tenant=tenant, deleted_at=None)]
-    holders += quota.in_use(tenant=tenant)
+    holders += quota.in_use(tenant=tenant) + engine.holders("tenant", tenant.id)
     if holders:
         raise InUse(f"{tenant.name} still has {_list(holders)}.", holders=holders)
     Tenant.objects.filter(pk=tenant.pk).update(deleted_at=timezone.now())
@@ -211,7 +211,7 @@ def update_project(*, project: Project, changes: dict[str, Any], by: Actor) -> P
 def delete_project(*, project: Project, by: Actor) -> None:
     """Delete a project that holds nothing: its quota returns to the tenant, its service accounts lose their tokens."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    holders = quota.in_use(tenant=project.tenant, project=project)
+    holders = quota.in_use(tenant=project.tenant, project=project) + engine.holders("project", project.id)
     if holders:
         raise InUse(f"{project.name} still holds {_list(holders)}.", holders=holders)
     zones = set(Quota.objects.filter(project=project).values_list("zone_id", flat=True))

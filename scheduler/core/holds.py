@@ -53,3 +53,31 @@ def largest_shape(flavors: Sequence[Shape], *, vcpu: int, memory_mib: int, zone_
     )
     held = [shape for shape in fitting if shape.vcpu <= vcpu and shape.memory_mib <= memory_mib]
     return held[-1] if held else next(iter(fitting), None)
+
+
+def take_from(holds: Sequence[Hold], *, vcpu: int, memory_mib: int, chunk: Shape) -> list[Hold] | None:
+    """A part of these holds, one a host, sums exact; None when they do not have as much.
+
+    Whole chunks come first, from the hosts that have most of them, then what is left of each resource by itself.
+    """
+    left = {hold.host_id: [hold.vcpu, hold.memory_mib] for hold in holds}
+    taken = {hold.host_id: [0, 0] for hold in holds}
+    wanted = [vcpu, memory_mib]
+
+    def take(host: UUID, amounts: tuple[int, int]) -> None:
+        for at, amount in enumerate(amounts):
+            left[host][at] -= amount
+            taken[host][at] += amount
+            wanted[at] -= amount
+
+    def whole(host: UUID) -> int:
+        return min(left[host][0] // chunk.vcpu, left[host][1] // chunk.memory_mib)
+
+    for host in sorted(left, key=whole, reverse=True):
+        chunks = min(whole(host), wanted[0] // chunk.vcpu, wanted[1] // chunk.memory_mib)
+        take(host, (chunks * chunk.vcpu, chunks * chunk.memory_mib))
+    for host in left:
+        take(host, (min(left[host][0], wanted[0]), min(left[host][1], wanted[1])))
+    if any(wanted):
+        return None
+    return [Hold(host, *amounts) for host, amounts in taken.items() if any(amounts)]

@@ -16,7 +16,7 @@ create type ledger_line as (
 # p_plan: {"tenant", "project",
 #          "claims": [{"id", "holder", "zone", "pool", "host", "datastore", "vcpu", "memory_mib", "storage_gib", "ask", "why"}],
 #          "quota": [{"zone", "resource", "amount"}]}          (zone null: counted over all zones only)
-# Answers null, or {"refused": [{"what": "host" | "datastore" | "pool" | "quota", ...}]} with nothing written.
+# Answers null, or {"refused": [{"what": "holder" | "host" | "datastore" | "pool" | "quota", ...}]} with nothing written.
 COMMIT = """
 create function ledger_commit(p_plan jsonb) returns jsonb
 language plpgsql volatile as $$
@@ -45,6 +45,13 @@ begin
            or p.id in (select parent_id from scheduler_resourcepool where id in (select pool from unnest(lines)))
         order by p.project_id nulls last, p.id for no key update;
 
+    if exists (select 1 from unnest(lines) c left join scheduler_resourcepool p
+                   on p.id = c.pool and p.zone_id = c.zone and p.tenant_id = v_tenant
+                  and (p.project_id is null or p.project_id = v_project)
+               where p.id is null) then
+        raise exception 'a claim spends from a pool of another zone or owner';
+    end if;
+
     -- what each claim eats of its pool's guarantee on that host: first come (by id), first served
     select array_agg(row(c.id, c.holder, c.zone, c.pool, c.host, c.datastore, c.vcpu, c.memory_mib, c.storage_gib,
                          c.vcpu_before, c.memory_before,
@@ -52,6 +59,10 @@ begin
                          greatest(0, least(c.memory_mib, coalesce(h.memory_mib, 0) - c.memory_before)))::ledger_line
                      order by c.id)
     into lines from unnest(lines) c left join scheduler_hold h on h.pool_id = c.pool and h.host_id = c.host;
+
+    select coalesce(jsonb_agg(jsonb_build_object('what', 'holder', 'id', a.holder) order by a.holder), '[]')
+    into refused from scheduler_allocation a
+    where a.holder in (select holder from unnest(lines)) and a.released is null;
 
     select refused || coalesce(jsonb_agg(jsonb_build_object(
         'what', 'host', 'id', h.id, 'name', h.name, 'open', h.state = 'up' and not h.cordoned and z.phase = 'active',

@@ -1,0 +1,112 @@
+"""Who is in a pool: what keeps it from shrinking and from going. And who has pools: what keeps zones and owners."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from facet.rest.problems import Conflict, InUse
+
+from .guarantees import Amounts, Move
+from .models import Allocation, Hold, ResourcePool
+
+SHOWN = 20
+
+
+def holders(pool: ResourcePool) -> list[dict[str, Any]]:
+    """What is in a pool: the project pools cut from it, and the VMs that spend from it."""
+    children = ResourcePool.objects.filter(parent=pool, deleted_at=None).select_related("project")
+    found: list[dict[str, Any]] = [
+        {
+            "kind": "project pool",
+            "id": str(child.id),
+            "name": f"{child.project.name}/{child.name}" if child.project else child.name,
+            "limit": {"vcpu": child.vcpu_limit, "memory_mib": child.memory_limit_mib},
+            "reserved": {"vcpu": child.vcpu_reserved, "memory_mib": child.memory_reserved_mib},
+        }
+        for child in children
+    ]
+    for row in Allocation.objects.filter(pool=pool, released=None).order_by("created", "id")[:SHOWN]:
+        found.append(
+            {
+                "kind": "vm",
+                "id": str(row.holder),
+                "name": row.ask.get("name") or str(row.holder),
+                "vcpu": row.vcpu,
+                "memory_mib": row.memory_mib,
+            }
+        )
+    return found
+
+
+def check_empty(pool: ResourcePool) -> None:
+    """Raises InUse unless nobody is in this (locked) pool."""
+    if pool.vcpu_used or pool.memory_used_mib or ResourcePool.objects.filter(parent=pool, deleted_at=None).exists():
+        raise InUse(f"Pool {pool.name} is in use.", holders=holders(pool))
+
+
+def check_floor(pool: ResourcePool, *, reserved: Amounts, limit: tuple[int | None, int | None]) -> None:
+    """Raises Conflict `below_use` where a (locked) pool would have less than is used of it or handed down."""
+    short = []
+    for resource, most, used, given in (
+        ("vcpu", limit[0], pool.vcpu_used, pool.vcpu_handed_down),
+        ("memory_mib", limit[1], pool.memory_used_mib, pool.memory_handed_down_mib),
+    ):
+        if most is not None and most < max(used, given):
+            short.append({"scope": "pool", "resource": resource, "limit": most, "used": used, "handed_down": given})
+        column = "vcpu_limit" if resource == "vcpu" else "memory_limit_mib"
+        unlimited = ResourcePool.objects.filter(parent=pool, deleted_at=None, **{column: None})
+        if most is not None and unlimited.exists():
+            short.append({"scope": "pool", "resource": resource, "limit": most, "used": used, "handed_down": None})
+    for resource, kept, given in (
+        ("vcpu", reserved.vcpu, pool.vcpu_reserved_handed_down),
+        ("memory_mib", reserved.memory_mib, pool.memory_reserved_handed_down_mib),
+    ):
+        if kept < given:
+            short.append({"scope": "guarantee", "resource": resource, "limit": kept, "used": 0, "handed_down": given})
+    if short:
+        first = short[0]
+        raise Conflict(
+            f"{first['resource']}: {first['used']} used and {first['handed_down']} handed down, so {first['limit']} is "
+            "too low.",
+            code="below_use",
+            limits=short,
+            holders=holders(pool),
+        )
+
+
+def all_holds(pool: ResourcePool) -> list[Move]:
+    """Everything that a pool keeps, on its way back to where it came from."""
+    return [
+        Move(hold.host_id, pool.id, pool.parent_id, hold.vcpu, hold.memory_mib)
+        for hold in Hold.objects.filter(pool_id=pool.id).order_by("host_id")
+        if hold.vcpu or hold.memory_mib
+    ]
+
+
+def of_zone(zone_id: UUID) -> list[dict[str, Any]]:
+    return _pools(ResourcePool.objects.filter(zone_id=zone_id))
+
+
+def of_tenant(tenant_id: UUID) -> list[dict[str, Any]]:
+    return _pools(ResourcePool.objects.filter(tenant_id=tenant_id, project=None))
+
+
+def of_project(project_id: UUID) -> list[dict[str, Any]]:
+    return _pools(ResourcePool.objects.filter(project_id=project_id))
+
+
+def _pools(rows: Any) -> list[dict[str, Any]]:
+    """Pools that have not been seen gone, as holders of a 409."""
+    living = rows.filter(deleted_at=None).select_related("tenant", "project", "zone").order_by("created_at", "id")
+    return [
+        {
+            "kind": "pool",
+            "id": str(pool.id),
+            "name": pool.name,
+            "zone": pool.zone.name,
+            "tenant": pool.tenant.name,
+            "project": pool.project.name if pool.project else None,
+        }
+        for pool in living
+    ]

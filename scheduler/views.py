@@ -1,0 +1,165 @@
+"""Views: shape in, one call, receipt out. Pools place (their guarantees are room), see Endpoint.placed_once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import F, QuerySet
+from rest_framework.response import Response
+
+from facet.operations.serializers import OperationSerializer, accepted
+from facet.rest.endpoint import Endpoint
+from facet.rest.idempotency import Answer
+from infra.models import Host
+from infra.services import zone_by_name
+from tenants.models import Project, Tenant
+
+from . import serializers as shapes
+from . import services
+from .guarantees import Move
+from .models import Allocation, ResourcePool
+from .services import Limits, Wish
+
+POOLS = ResourcePool.objects.filter(deleted_at=None).select_related("zone", "tenant", "project")
+
+
+class PoolView(Endpoint):
+    """What the endpoints of pools share."""
+
+    placing = True
+    serializer_class = shapes.PoolSerializer
+    queryset = POOLS
+
+    def receipt(self, done: tuple[ResourcePool, Any]) -> Answer:
+        pool, operation = done
+        return 202, {"operation": OperationSerializer(operation).data, "pool": self.document(pool)}
+
+    def document(self, pool: ResourcePool) -> dict[str, Any]:
+        """A pool as its own GET shows it."""
+        shown: dict[str, Any] = shapes.PoolSerializer(POOLS.get(pk=pool.pk)).data
+        return shown
+
+
+class TenantPoolEndpoint(PoolView):
+    """A tenant's parts of the zones."""
+
+    parent_model = Tenant
+    verbs = {"list": "tenant-pool.read", "create": "tenant-pool.write"}
+    requests = {"create": shapes.PoolRequest}
+    answers = {"create": (202, accepted("pool", shapes.PoolSerializer))}
+
+    def owner(self) -> tuple[Tenant, Project | None]:
+        return self.parent, None
+
+    def get_queryset(self) -> QuerySet[ResourcePool]:
+        return POOLS.filter(tenant_id=self.kwargs["parent_pk"], project=None)
+
+    def list(self, request: Any, **kwargs: Any) -> Response:
+        with self.access.context():
+            return super().list(request, **kwargs)
+
+    def create(self, request: Any, **kwargs: Any) -> Response:
+        """Give out a part of a zone. A guarantee that finds no room is refused at once, and nothing is held."""
+        data = dict(self.valid())
+        zone, limit = data.pop("zone"), data.pop("limit") or Limits()
+
+        def read() -> Wish:
+            tenant, project = self.owner()
+            return services.wish(tenant=tenant, project=project, zone=zone_by_name(zone), limit=limit, **data)
+
+        def write(wanted: Wish, moves: Sequence[Move]) -> Answer:
+            return self.receipt(services.create_pool(wanted=wanted, moves=moves, by=self.access.actor))
+
+        return self.placed_once(read=read, decide=services.decide, write=write)
+
+
+class ProjectPoolEndpoint(TenantPoolEndpoint):
+    """A project's parts of the zones, cut from its tenant's."""
+
+    parent_model = Project
+    verbs = {"list": "project-pool.read", "create": "project-pool.write"}
+
+    def owner(self) -> tuple[Tenant, Project | None]:
+        return Tenant.objects.get(pk=self.parent.tenant_id), self.parent
+
+    def get_queryset(self) -> QuerySet[ResourcePool]:
+        return POOLS.filter(project_id=self.kwargs["parent_pk"])
+
+
+class PoolEndpoint(PoolView):
+    """One pool, a tenant's or a project's."""
+
+    verbs = {"retrieve": "tenant-pool.read", "update": "tenant-pool.write", "destroy": "tenant-pool.write"}
+    requests = {"update": shapes.PoolChange}
+    answers = {
+        "update": (202, accepted("pool", shapes.PoolSerializer)),
+        "destroy": (202, accepted("pool", shapes.PoolSerializer)),
+    }
+
+    def authorize(self) -> None:
+        """Whose pool it is decides which right is asked for."""
+        pool = ResourcePool.objects.filter(pk=self.kwargs["pk"]).first()
+        if pool is not None and pool.project_id is not None:
+            self.verbs = {action: verb.replace("tenant-", "project-") for action, verb in self.verbs.items()}
+        super().authorize()
+
+    def retrieve(self, request: Any, **kwargs: Any) -> Response:
+        with self.access.context():
+            return super().retrieve(request, **kwargs)
+
+    def update(self, request: Any, **kwargs: Any) -> Response:
+        """Change what a pool may have or is guaranteed. Never below what is used or handed down."""
+        data = dict(self.valid())
+        if "limit" in data:
+            data["limit"] = data["limit"] or Limits()
+
+        def read() -> Wish:
+            wanted = services.changed(self.found, data)
+            self.check_if_match(wanted.pool, self.document)
+            return wanted
+
+        def write(wanted: Wish, moves: Sequence[Move]) -> Answer:
+            return self.receipt(services.update_pool(wanted=wanted, moves=moves, by=self.access.actor))
+
+        return self.placed_once(read=read, decide=services.decide, write=write)
+
+    def destroy(self, request: Any, **kwargs: Any) -> Response:
+        """Give a pool's room back. Refused while anything is in it."""
+
+        def write(pool: ResourcePool, _: None) -> Answer:
+            return self.receipt(services.delete_pool(pool=pool, by=self.access.actor))
+
+        return self.placed_once(read=lambda: self.found, decide=lambda _: None, write=write)
+
+
+class AllocationEndpoint(Endpoint):
+    """Who has room where, and why there. Closed ones stay, with the time of their release."""
+
+    queryset = Allocation.objects.select_related("zone", "host", "datastore", "pool").annotate(created_at=F("created"))
+    serializer_class = shapes.AllocationSerializer
+    verbs = {"list": "allocation.read", "retrieve": "allocation.read", "why": "allocation.read"}
+    answers = {"why": (200, shapes.WhySerializer)}
+    filter_fields = ("holder", "project_id", "tenant_id", "pool_id", "host_id")
+
+    def why(self, request: Any, **kwargs: Any) -> Response:
+        """Why a VM stands where it does."""
+        found: Allocation = self.get_object()
+        why = dict(found.why)
+        if why.get("next_best"):
+            host = Host.objects.filter(pk=why["next_best"]["host"]).first()
+            why["next_best"] = {**why["next_best"], "name": host.name if host else ""}
+        body = {
+            "allocation": self.get_serializer(found).data,
+            "sentence": _sentence(found, why),
+            "ask": found.ask,
+            "why": why,
+        }
+        return Response(body)
+
+
+def _sentence(found: Allocation, why: dict[str, Any]) -> str:
+    left = [row["left"] for row in why.get("filters", ())]
+    told = f"Of {why.get('hosts', 0)} hosts {left[-1] if left else 0} would do; policy {why.get('policy', '')} chose "
+    other = (why.get("next_best") or {}).get("name")
+    return f"{told}{found.host.name}{f', before {other}' if other else ''}."
