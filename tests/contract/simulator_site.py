@@ -119,16 +119,20 @@ def started(folder: Path, *flags: str) -> Iterator[Simulator]:
             process.stdout.close()
 
 
+def site_of(simulator: Simulator) -> Site:
+    return Site(
+        kind="simulator",
+        connection=simulator.connection,
+        by_hand=simulator,
+        vsphere_cluster="rack-1",
+        datastore="rack-1-ssd",
+        network="VM Network",
+        template="kube-v1.34",
+        simulated=True,
+    )
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Site]:
     with started(folder, "--racks", "2", "--hosts-per-rack", "4") as simulator:
-        yield Site(
-            kind="simulator",
-            connection=simulator.connection,
-            by_hand=simulator,
-            vsphere_cluster="rack-1",
-            datastore="rack-1-ssd",
-            network="VM Network",
-            template="kube-v1.34",
-            simulated=True,
-        )
+        yield site_of(simulator)
