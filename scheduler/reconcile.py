@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -123,6 +124,7 @@ def observe(
     *,
     gone_refs: Sequence[str] = (),
     complete: bool,
+    began: datetime | None = None,
 ) -> None:
     """A site was looked at: wake the pools that do not stand yet where their zone's hosts do."""
     if not complete:
