@@ -1,5 +1,5 @@
 """A datacenter in a box: hosts, datastores, VMs, tasks, faults, and guests that boot. A process of its own.
 
-Imports no Django and of Facet only the drivers' vocabulary (infra.drivers.base, extraconfig). Begin at datacenter.py
-(what it does when asked), then state.py (what it knows), server.py (how it is asked), guests/house.py (its guests).
+Imports no Django, and of Facet the drivers' vocabulary (vcenter_guests.py: the vSphere driver). Begin at datacenter.py
+(what may be asked), then state.py (what it knows), machines.py (the life of a VM), guests/house.py (its guests).
 """

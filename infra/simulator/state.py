@@ -6,6 +6,9 @@ awaited inside.
 
 from __future__ import annotations
 
+import logging
+import os
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +23,7 @@ from .feed import Feed
 from .records import Change, Compute, Datastore, Folder, Host, Network, Pool, Rule, Task, Template, Vm
 from .store import Store
 
+log = logging.getLogger(__name__)
 TOLD = {Host: "host", Datastore: "datastore", Vm: "vm"}
 
 
@@ -91,7 +95,11 @@ class State:
 
     def _commit(self) -> None:
         notes = {"instance": self.instance, "next": str(self._next), "forgotten": str(self.feed.forgotten)}
-        self._store.commit(self._saved.values(), self._removed.values(), notes)
+        try:
+            self._store.commit(self._saved.values(), self._removed.values(), notes)
+        except sqlite3.Error:  # a full disk: what stands in memory is not in the file, and must not be acted on
+            log.critical("The datacenter's file cannot be written; this process ends", exc_info=True)
+            os._exit(1)
         self._saved.clear()
         self._removed.clear()
         self.feed.tell()

@@ -113,6 +113,7 @@ class Tasks:
                 self._undo(task, vm)
         self._state.put(task)
         self._ended.append(task)
+        self._forget(task.ends - self._kept_s)
 
     # --- what a task does when it ends -----------------------------------------------------------------------------
 
