@@ -43,7 +43,7 @@ def matching(site_id: UUID, selector: dict[str, Any]) -> QuerySet[Host]:
 def give_hosts(zone: Zone, hosts: QuerySet[Host]) -> None:
     """These hosts are the zone's. Raises Conflict for those that another zone has."""
     locked = list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))
-    taken = [host for host in locked if host.zone_id not in (None, zone.id)]
+    taken = sorted((host for host in locked if host.zone_id not in (None, zone.id)), key=lambda host: host.name)
     if taken:
         names = dict(Zone.objects.filter(id__in=[host.zone_id for host in taken]).values_list("id", "name"))
         holders = [{"kind": "host", "name": host.name, "zone": names[host.zone_id]} for host in taken]

@@ -120,6 +120,34 @@ def write_hosts(
                 _observe_host(id, fact, unmanaged, looked_at)
 
 
+_UNMANAGED = """
+update infra_host h set vcpu_unmanaged = %(vcpu)s, memory_unmanaged_mib = %(memory)s,
+    vcpu_overdrawn = greatest(0, h.vcpu_claimed + %(vcpu)s - h.vcpu_limit),
+    memory_overdrawn_mib = greatest(0, h.memory_claimed_mib + %(memory)s - h.memory_limit_mib),
+    changed = pg_current_xact_id(), seen_at = greatest(h.seen_at, now())
+where h.id = %(id)s
+returning h.name, h.vcpu_claimed, h.memory_claimed_mib, h.vcpu_overdrawn, h.memory_overdrawn_mib,
+    old.vcpu_overdrawn, old.memory_overdrawn_mib
+"""
+
+
+def write_unmanaged(site: Site, unmanaged: Unmanaged, transaction: Transaction) -> None:
+    """Write down what others' VMs take of hosts, where it is something else than was known."""
+    with transaction():
+        rows = Host.objects.filter(site=site).order_by("id")
+        known = list(rows.values_list("id", "ref", "vcpu_unmanaged", "memory_unmanaged_mib"))
+    moved = []
+    for id, ref, *before in known:
+        now = [unmanaged.vcpu.get(ref, 0), unmanaged.memory_mib.get(ref, 0)]
+        if now != before:
+            moved.append({"id": id, "vcpu": now[0], "memory": now[1]})
+    for part in slices(moved):
+        with transaction():
+            _lock(Host, [row["id"] for row in part])
+            for row in part:
+                _execute_host(_UNMANAGED, row)
+
+
 def _gone(site: Site, seen: set[str], transaction: Transaction, looked_at: datetime) -> None:
     """Hosts that a complete look no longer shows. What they hold they keep."""
     for refs in slices(sorted(set(_ids(Host, site, transaction)) - seen)):
@@ -148,32 +176,37 @@ def _host_columns(fact: HostFacts) -> dict[str, Any]:
 
 
 def _observe_host(id: Any, fact: HostFacts, unmanaged: Unmanaged, looked_at: datetime) -> None:
+    _execute_host(
+        _HOST,
+        {
+            "id": id,
+            "name": fact.name,
+            "compute_ref": fact.compute_ref,
+            "vsphere_cluster": fact.vsphere_cluster,
+            "state": fact.state.value,
+            "labels": Json(dict(fact.labels)),
+            "cores": fact.cpu_cores,
+            "mhz": fact.core_mhz,
+            "memory": fact.memory_mib,
+            "datastores": Json(sorted(fact.datastore_refs)),
+            "networks": Json(sorted(fact.network_refs)),
+            "vcpu_unmanaged": unmanaged.vcpu.get(fact.ref, 0),
+            "memory_unmanaged": unmanaged.memory_mib.get(fact.ref, 0),
+            "looked_at": looked_at,
+        },
+    )
+
+
+def _execute_host(sql: str, values: dict[str, Any]) -> None:
+    """Observe one host; tell it where what is claimed has come to lack room."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _HOST,
-            {
-                "id": id,
-                "name": fact.name,
-                "compute_ref": fact.compute_ref,
-                "vsphere_cluster": fact.vsphere_cluster,
-                "state": fact.state.value,
-                "labels": Json(dict(fact.labels)),
-                "cores": fact.cpu_cores,
-                "mhz": fact.core_mhz,
-                "memory": fact.memory_mib,
-                "datastores": Json(sorted(fact.datastore_refs)),
-                "networks": Json(sorted(fact.network_refs)),
-                "vcpu_unmanaged": unmanaged.vcpu.get(fact.ref, 0),
-                "memory_unmanaged": unmanaged.memory_mib.get(fact.ref, 0),
-                "looked_at": looked_at,
-            },
-        )
+        cursor.execute(sql, values)
         row = cursor.fetchone()
     if row is None:
         return
     name, vcpu_claimed, memory_claimed, vcpu, memory, vcpu_before, memory_before = row
     if (vcpu_claimed and vcpu > vcpu_before) or (memory_claimed and memory > memory_before):
-        _tell_overdrawn("host", id, name, {"vcpu": vcpu, "memory_mib": memory})
+        _tell_overdrawn("host", values["id"], name, {"vcpu": vcpu, "memory_mib": memory})
 
 
 # --- datastores ----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, Zo
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
+LOGIN_AGAIN_S = 60.0  # a vCenter locks an account after five wrong passwords in three minutes
 TRIES_BEFORE_AN_OPERATION_FAILS = 2
 ACTIONS = {
     "bad_credentials": "Set the right user name and password: PATCH the site.",
@@ -100,7 +101,7 @@ def _failing(turn: Turn, found: Site, error: base.DriverError) -> Outcome:
         if refused or turn.lease.attempts + 1 >= TRIES_BEFORE_AN_OPERATION_FAILS:
             operations.fail("site", found.id, code=error.code, detail=error.reason)
     if refused:
-        return Again(RETRY_S)
+        return Again(LOGIN_AGAIN_S)
     raise SiteDown(error.reason) from error
 
 
