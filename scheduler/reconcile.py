@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 

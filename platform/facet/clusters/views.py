@@ -107,7 +107,9 @@ class PlacementEndpoint(Endpoint):
                 wish = asking.wish(data=data, project=self.parent)
             decided = services.decide_wish(wish)
             with self.access.context():
-                placed = self._tried(wish, decided)
+                services.create_cluster(wish=wish, decided=decided, by=self.access.actor)
+                placed = self._placed(wish, decided)
+                transaction.set_rollback(True)
         except Problem as problem:
             if problem.status != 409:
                 raise
@@ -116,9 +118,8 @@ class PlacementEndpoint(Endpoint):
             raise Conflict("The room changed at this moment. Ask again.", code="busy", status=503) from None
         return Response({"fits": True, "placements": placed})
 
-    def _tried(self, wish: asking.Wish, decided: services.Decided) -> list[dict[str, Any]]:
-        services.create_cluster(wish=wish, decided=decided, by=self.access.actor)
-        transaction.set_rollback(True)
+    @staticmethod
+    def _placed(wish: asking.Wish, decided: services.Decided) -> list[dict[str, Any]]:
         placements = decided.plan.placements
         hosts = dict(Host.objects.filter(pk__in=[one.host_id for one in placements]).values_list("id", "name"))
         stores = dict(
