@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.utils import timezone
+from structlog.stdlib import ProcessorFormatter
 
 from facet.operations import engine
 from facet.operations.models import Wakeup
@@ -128,6 +132,22 @@ def work(until: Callable[[], Any] | None = None, most: int = 50) -> None:
     for _ in range(most):
         if (until is not None and until()) or not engine.take_next():
             return
+
+
+@contextmanager
+def logged() -> Iterator[StringIO]:
+    """Everything that is logged meanwhile, down to the libraries' own, as the log shows it."""
+    root = logging.getLogger()
+    text, level = StringIO(), root.level
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(next(one.formatter for one in root.handlers if isinstance(one.formatter, ProcessorFormatter)))
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield text
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
 
 
 def add_vcenter(api: Api, vcsim: Vcsim, name: str = "dc1", **changes: Any) -> Answer:

@@ -1,6 +1,5 @@
 """A site that cannot be reached as it should: it says why, keeps trying at a bounded pace, and nothing else suffers."""
 
-import logging
 import socket
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,20 +36,10 @@ def _no_driver_stays():
 
 
 @pytest.fixture
-def told(capfd):
-    """Everything that is logged, down to the libraries' own."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.DEBUG)
-    text = []
-
-    def read():
-        out, err = capfd.readouterr()
-        text.append(out + err)
-        return "".join(text)
-
-    yield read
-    root.setLevel(before)
+def told():
+    """Everything that is logged."""
+    with sites.logged() as text:
+        yield text.getvalue
 
 
 def fault(admin, vcsim, tmp_path, kind):
@@ -110,6 +99,7 @@ def test_a_site_says_what_is_wrong_and_no_secret_appears(admin, vcsim, tmp_path,
     assert [e["after"]["code"] for e in events["items"] if e["verb"] == "site.failing"] == [code]  # told once
     paths = [f"sites/{bad}", "sites", "operations", f"sites/{good['site']['id']}"]
     said = [repr(a.body) for a in (*answers, good, shown, operation, checked, events, *map(admin.get, paths))]
+    assert bad in told()
     for password in (SECRET, SECRET + "x"):
         assert password not in "".join(said)
         assert password not in everything_kept()
