@@ -7,6 +7,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from facet.rest.fields import NameField, StrictSerializer, Text
@@ -28,10 +29,18 @@ from .models import (
 )
 from .services import DRIVERS, MOST_HOSTS
 
-IMAGE_NAME = r"^[a-z]([a-z0-9.-]{0,61}[a-z0-9])?$"
-VERSION = r"^[A-Za-z0-9]([A-Za-z0-9.+_-]{0,30}[A-Za-z0-9])?$"
+IMAGE_NAME = r"^[a-z]([a-z0-9.-]{0,61}[a-z0-9])?\Z"
+VERSION = r"^[A-Za-z0-9]([A-Za-z0-9.+_-]{0,30}[A-Za-z0-9])?\Z"
 MANIFEST_BYTES = 1_500_000
 ASK_IT = {"sentence": "The zone is not in order.", "action": "Ask IT; it sees why."}
+
+
+class Pattern(Text):
+    """A string of this form, and of no other type."""
+
+    def __init__(self, form: str, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+        self.validators.append(RegexValidator(form, f"Not of the form {form.removesuffix(chr(92) + 'Z')}$."))
 
 
 class PlaceSerializer(serializers.Serializer):
@@ -308,11 +317,11 @@ class ImageSerializer(serializers.ModelSerializer):
 
 
 class ImageRequest(StrictSerializer):
-    name = serializers.RegexField(IMAGE_NAME, max_length=63)
+    name = Pattern(IMAGE_NAME, max_length=63)
     site = Text(max_length=63)
     template = Text(max_length=1024)
     framework = NameField(required=False, default="kubernetes")
-    version = serializers.RegexField(VERSION, max_length=32)
+    version = Pattern(VERSION, max_length=32)
 
 
 class AddonSerializer(serializers.ModelSerializer):
@@ -329,7 +338,7 @@ class AddonSerializer(serializers.ModelSerializer):
 class AddonRequest(StrictSerializer):
     name = NameField()
     kind = serializers.ChoiceField(choices=["cni", "cpi", "csi", "other"])
-    version = serializers.RegexField(VERSION, max_length=32)
+    version = Pattern(VERSION, max_length=32)
     manifest = Text(max_length=MANIFEST_BYTES, trim_whitespace=False)
     images = serializers.ListField(child=Text(max_length=512), max_length=200, required=False, default=list)
 
