@@ -59,6 +59,9 @@ FACET_KEYS_FILE = env("FACET_KEYS_FILE", str(FACET_HOME / "keys.json"))
 FACET_DELETE_GRACE_S = int(env("FACET_DELETE_GRACE_S", "0"))
 FACET_LEASE_S = float(env("FACET_LEASE_S", "60"))
 FACET_CALL_TIMEOUT_S = float(env("FACET_CALL_TIMEOUT_S", "20"))
+FACET_WORKERS = int(env("FACET_WORKERS", "1"))
+FACET_WEB_WORKERS = int(env("FACET_WEB_WORKERS", "1"))
+FACET_WEB_THREADS = int(env("FACET_WEB_THREADS", "4"))
 FACET_WORKER_SLOTS = int(env("FACET_WORKER_SLOTS", "8"))
 FACET_SITE_BUDGET = int(env("FACET_SITE_BUDGET", "32"))
 FACET_SYNC_S = float(env("FACET_SYNC_S", "300"))
@@ -177,7 +180,15 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5.0
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+    "visibility_timeout": 3600,
+    "max_retries": 0,  # of a bell: without it each one tries for seconds while the broker is away
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "facet.sweep", "schedule": 2.0, "options": {"expires": 10}},
     "tidy": {"task": "facet.tidy", "schedule": 3600.0},

@@ -151,7 +151,7 @@ def test_a_dry_run_answers_and_holds_nothing(land):
     assert len(answer["placements"]) == 5
     planes = [one["host"] for one in answer["placements"] if one["role"] == "control_plane"]
     assert len(set(planes)) == 3
-    no = land.editor.post(f"{land.project}/placements", body | {"node_pools": [{"name": "workers", "size": 400}]})
+    no = land.editor.post(f"{land.project}/placements", body | {"node_pools": [{"name": "workers", "size": 200}]})
     assert (no.status, no["fits"]) == (200, False)
     assert no["limits"] or no["filters"]
     assert held() == before
@@ -159,7 +159,7 @@ def test_a_dry_run_answers_and_holds_nothing(land):
 
 def test_a_refusal_names_the_limit_and_holds_nothing(land):
     before = held()
-    refused = land.cluster(node_pools=[{"name": "workers", "size": 4000, "flavor": "xlarge"}])
+    refused = land.cluster(node_pools=[{"name": "workers", "size": 200, "flavor": "xlarge"}])
     assert refused.status == 409, refused
     assert refused["code"] in ("no_room", "quota_exceeded", "pool_exceeded")
     assert refused.body.get("filters") or refused.body.get("limits")

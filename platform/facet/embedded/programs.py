@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import postgres, valkey
-from .home import LOOPBACK, Home
+from .home import Home
 
 RACKS = 3
 HOSTS_PER_RACK = 8
-WORKER_SLOTS = 8
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,8 @@ def simulator(home: Home) -> Program:
 
 def services(home: Home) -> list[Program]:
     """Facet's own processes: they need a migrated database."""
-    web = ("--interface", "wsgi", "--host", LOOPBACK, "--port", str(home.port), "--workers", "1")
-    events = ("--host", LOOPBACK, "--port", str(home.events_port), "--no-access-log")
-    celery = ("celery", "-A", "facet.celery")
-    quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-    return [
-        Program("web", _python("granian", *web, "--blocking-threads", "4", "facet.wsgi:application")),
-        Program(
-            "events",
-            _python("uvicorn", *events, "--timeout-graceful-shutdown", "2", "facet.events_asgi:application"),
-        ),
-        Program("worker", _python(*celery, "worker", "-P", "threads", "-c", str(WORKER_SLOTS), *quiet)),
-        Program("beat", _python(*celery, "beat", "--pidfile=")),
-        Program("watch", _python("facet.manage", "watch")),
-    ]
+    names = ("web", "events", "worker", "beat", "watch")
+    return [Program(name, _python("facet.manage", name)) for name in names]
 
 
 def manage(*arguments: str) -> Sequence[str]:
