@@ -1,4 +1,4 @@
-"""Disks against Hall's theorem: a set of demands can be met when no rows ask more than their datastores have together."""
+"""Disks against Hall's theorem: a set of demands can be met if no rows ask more than their datastores have together."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scheduler.core.ask import NoRoom, Plan, Policy, Shape
 from scheduler.core.fleet import Fleet, Hold
-from scheduler.core.holds import largest_shape, place_holds
+from scheduler.core.holds import largest_shape, place_holds, take_from
 from scheduler.core.place import place
 from scheduler.core.whatif import after, how_many
 from tests.unit.scheduler.fleets import HOSTS, POOLS, ZONES, ask, asks, fleet, host
@@ -114,3 +114,40 @@ def test_the_default_chunk_is_the_largest_flavor_that_the_guarantee_holds() -> N
 def test_no_chunk_where_no_flavor_fits_an_empty_host() -> None:
     there = fleet([host(0, zone=1), host(1, vcpu=1, memory_mib=1)])
     assert largest_shape(FLAVORS, vcpu=8, memory_mib=8, zone_id=ZONES[0], fleet=there) is None
+
+
+def rows(*amounts: tuple[int, int]) -> list[Hold]:
+    return [Hold(HOSTS[number], vcpu, memory) for number, (vcpu, memory) in enumerate(amounts)]
+
+
+def test_a_part_of_a_guarantee_is_taken_in_whole_chunks_first() -> None:
+    found = take_from(rows((2, 4), (1, 1), (4, 8)), vcpu=5, memory_mib=9, chunk=CHUNK)
+    assert found == [Hold(HOSTS[0], 1, 1), Hold(HOSTS[2], 4, 8)]
+
+
+def test_what_is_not_held_cannot_be_taken() -> None:
+    assert take_from(rows((2, 4)), vcpu=3, memory_mib=0, chunk=CHUNK) is None
+    assert take_from(rows((2, 4)), vcpu=0, memory_mib=5, chunk=CHUNK) is None
+    assert take_from([], vcpu=1, memory_mib=0, chunk=CHUNK) is None
+    assert take_from(rows((2, 4)), vcpu=0, memory_mib=0, chunk=CHUNK) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=6),
+    st.integers(0, 30),
+    st.integers(0, 30),
+)
+def test_taking_a_part_is_exact_and_never_more_than_there_is(
+    amounts: list[tuple[int, int]], vcpu: int, memory: int
+) -> None:
+    there = rows(*amounts)
+    found = take_from(there, vcpu=vcpu, memory_mib=memory, chunk=CHUNK)
+    enough = vcpu <= sum(v for v, _ in amounts) and memory <= sum(m for _, m in amounts)
+    assert (found is not None) == enough
+    if found is not None:
+        has = {hold.host_id: hold for hold in there}
+        assert (sum(hold.vcpu for hold in found), sum(hold.memory_mib for hold in found)) == (vcpu, memory)
+        assert len({hold.host_id for hold in found}) == len(found)
+        for hold in found:
+            assert 0 <= hold.vcpu <= has[hold.host_id].vcpu
+            assert 0 <= hold.memory_mib <= has[hold.host_id].memory_mib
