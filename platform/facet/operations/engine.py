@@ -18,12 +18,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import connection
 
 from facet.rest.access import Actor
 
-from . import bell, circuits, wakeups
+from . import bell, circuits, metrics, wakeups
 from .models import Operation
 
 log = structlog.get_logger(__name__)
@@ -76,6 +75,7 @@ class Turn:
 
     lease: wakeups.Lease
     context: Callable[[UUID | None], AbstractContextManager[None]] = field(repr=False)
+    acted: bool = field(default=False, init=False)  # it went on to the outside, so the outside answered if it ends well
 
     @property
     def key(self) -> UUID:
@@ -89,6 +89,7 @@ class Turn:
         """Before each act on the outside. Raises LostTurn."""
         if not wakeups.renew(self.lease):
             raise LostTurn(f"{self.lease.kind} {self.lease.key}")
+        self.acted = True
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -167,26 +168,34 @@ def take_next() -> bool:
 def run(lease: wakeups.Lease) -> Outcome | None:
     """One pass over a leased object. None: it failed and has been put to sleep, or the turn was lost."""
     found = wiring()
+    turn = Turn(lease, found.context)
     logged = {"kind": lease.kind, "key": str(lease.key), "site": str(lease.site_id), "tenant": str(lease.tenant_id)}
-    with structlog.contextvars.bound_contextvars(**logged):
+    with structlog.contextvars.bound_contextvars(**logged), metrics.passing(lease.kind) as passing:
         try:
-            outcome = found.RECONCILERS[lease.kind](Turn(lease, found.context))
+            outcome = _reconciler(found, lease.kind)(turn)
         except LostTurn:
+            passing.outcome = "lost"
             log.warning("lost its turn; another worker has it")
             return None
         except ComeAgain as error:
+            passing.outcome = "come_again"
             _failed(lease, error, expected=True)
-            return None
-        except DatabaseError as error:
-            _failed(lease, error, expected=False)
             return None
         except Exception as error:  # a fault of ours must not stop the queue: told, counted, tried again more slowly
             _failed(lease, error, expected=False)
             return None
-        if lease.site_id is not None:
+        passing.outcome = type(outcome).__name__.lower()
+        if lease.site_id is not None and turn.acted:
             circuits.close(lease.site_id)
         _settle(lease, outcome)
         return outcome
+
+
+def _reconciler(found: Wiring, kind: str) -> Callable[[Turn], Outcome]:
+    known = found.RECONCILERS.get(kind)
+    if known is None:
+        raise LookupError(f"nobody reconciles a {kind}: is this worker older than the one that asked for it?")
+    return known
 
 
 def _settle(lease: wakeups.Lease, outcome: Outcome) -> None:
@@ -195,7 +204,7 @@ def _settle(lease: wakeups.Lease, outcome: Outcome) -> None:
             wakeups.finish(lease)
         case Again(after_s):
             wakeups.sleep(lease, after_s)
-            if after_s <= SOON_S:  # the sweep alone would round it up to its own pace
+            if 0 < after_s <= SOON_S:  # the sweep alone would round it up to its own pace; at once, we go on ourselves
                 bell.ring(after_s)
         case Waiting(_, at_most_s):
             wakeups.sleep(lease, at_most_s)
@@ -206,10 +215,10 @@ def _failed(lease: wakeups.Lease, error: Exception, *, expected: bool) -> None:
         raise RuntimeError("a pass must not run inside a transaction") from error
     if not expected:
         log.exception("a pass failed", error=str(error))
-        connection.close_if_unusable_or_obsolete()
+    connection.close_if_unusable_or_obsolete()
     if getattr(error, "open_circuit", False) and lease.site_id is not None:
         circuits.trip(lease.site_id, str(error))
-    wakeups.sleep(lease, back_off_s(lease.attempts), error=f"{type(error).__name__}: {error}", failed=True)
+    wakeups.fail(lease, back_off_s(lease.attempts), error=f"{type(error).__name__}: {error}")
 
 
 def back_off_s(attempts: int) -> float:

@@ -1,7 +1,7 @@
 """The audit trail: written in the transaction of the act, read in an order without gaps.
 
-Neither ids nor sequences come in commit order, so readers follow the pair (xid, seq) and are served only what lies below
-the oldest transaction still running: whatever commits later sorts after what was served.
+Neither ids nor sequences come in commit order, so readers follow the pair (xid, seq) and are served only what lies
+below the oldest transaction still running: whatever commits later sorts after what was served.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .models import Event
 
 CHANNEL = "facet_events"
 Cursor = tuple[int, int]
+LAST_SEQ = 10**18 - 1  # sorts after every event of its transaction
 
 _INSERT = """
 insert into operations_event (id, at, verb, actor_kind, actor_id, actor_name, source_ip, request_id, target_kind,
@@ -70,6 +71,12 @@ def record(
         cursor.execute("select pg_notify(%s, '')", [CHANNEL])
 
 
+def ring(operation_id: UUID) -> None:
+    """Tell the streams, on commit, that this operation has moved."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_notify(%s, %s)", [CHANNEL, str(operation_id)])
+
+
 def _dumps(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder)
 
@@ -85,8 +92,16 @@ def settled(events: QuerySet[Event], after: Cursor | None = None) -> QuerySet[Ev
     return events.order_by("xid", "seq")
 
 
-def show_cursor(event: Event) -> str:
-    return f"{event.xid}-{event.seq}"
+def end() -> Cursor:
+    """The place after everything that is settled now. Ask before reading, or what settles in between is passed over."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
+        return cursor.fetchone()[0], LAST_SEQ
+
+
+def show_cursor(cursor: Event | Cursor) -> str:
+    xid, seq = cursor if isinstance(cursor, tuple) else (cursor.xid, cursor.seq)
+    return f"{xid}-{seq}"
 
 
 def read_cursor(text: str) -> Cursor:

@@ -61,7 +61,8 @@ def end(row: Inflight, *, error_code: str = "", error: str = "") -> None:
     """The task has ended, well or not: write it down and wake its owner, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "update operations_inflight set ended_at = %s, error_code = %s, error = %s where id = %s and ended_at is null",
+            """update operations_inflight set ended_at = %s, error_code = %s, error = %s
+               where id = %s and ended_at is null""",
             [timezone.now(), error_code, error[:2000], row.id],
         )
         if cursor.rowcount:

@@ -39,8 +39,8 @@ class OperationSerializer(serializers.ModelSerializer):
     class Meta:
         model = Operation
         fields = [
-            "id", "verb", "target", "tenant_id", "project_id", "generation", "phase", "steps", "done", "total", "problem",
-            "superseded_by", "actor", "created_at", "started_at", "ended_at",
+            "id", "verb", "target", "tenant_id", "project_id", "generation", "phase", "steps", "done", "total",
+            "problem", "superseded_by", "actor", "created_at", "started_at", "ended_at",
         ]  # fmt: skip
 
     def get_target(self, operation: Operation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from facet.rest.access import Actor
+from facet.rest.access import SYSTEM, Actor
 from facet.rest.problems import Conflict
 
 from . import events
@@ -56,8 +56,13 @@ def start(
         undo=undo,
         actor={"kind": by.kind, "id": str(by.id) if by.id else None, "name": by.name},
     )
-    open_ones(target.kind, target.id).update(phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id)
+    older = list(open_ones(target.kind, target.id).values_list("id", flat=True))
+    Operation.objects.filter(pk__in=older, phase__in=OPEN_PHASES).update(
+        phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id
+    )
     operation.save(force_insert=True)
+    for id in older:
+        events.ring(id)
     events.record(
         verb,
         by=by,
@@ -86,6 +91,7 @@ def report(kind: str, id: UUID, steps: Sequence[Step]) -> None:
     Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
         steps=told, phase=Phase.RUNNING, started_at=operation.started_at or timezone.now()
     )
+    events.ring(operation.id)
 
 
 def _with_times(before: list[dict[str, Any]], steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -124,22 +130,26 @@ def _closed(step: dict[str, Any]) -> dict[str, Any]:
     return step | {"phase": "done", "done": step["total"], "ended_at": ended}
 
 
-def _end(operation: Operation, phase: Phase, **changes: Any) -> None:
+def _end(operation: Operation, phase: Phase, *, by: Actor = SYSTEM, **changes: Any) -> bool:
+    """Move an open operation to its end, and say so; False when another was faster."""
     won = Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
         phase=phase, ended_at=timezone.now(), **changes
     )
-    if won:
-        problem = changes.get("problem") or {}
-        events.record(
-            f"{operation.verb}.{phase.value}",
-            by=Actor(kind="system", id=None, name="facet"),
-            kind=operation.target_kind,
-            id=operation.target_id,
-            name=operation.target_name,
-            tenant_id=operation.tenant_id,
-            project_id=operation.project_id,
-            message=problem.get("detail", ""),
-        )
+    if not won:
+        return False
+    problem = changes.get("problem") or {}
+    events.record(
+        f"{operation.verb}.{phase.value}",
+        by=by,
+        kind=operation.target_kind,
+        id=operation.target_id,
+        name=operation.target_name,
+        tenant_id=operation.tenant_id,
+        project_id=operation.project_id,
+        message=problem.get("detail", ""),
+    )
+    events.ring(operation.id)
+    return True
 
 
 Canceller = Callable[[Operation, Actor], None]
@@ -155,6 +165,9 @@ def cancel(operation: Operation, *, by: Actor, cancellers: Mapping[str, Cancelle
     if undo is None:
         raise Conflict(f"A {operation.verb} cannot be cancelled.", code="not_cancellable")
     undo(operation, by)
-    Operation.objects.filter(pk=operation.pk, phase__in=OPEN_PHASES).update(
-        phase=Phase.CANCELLED, ended_at=timezone.now()
-    )
+    if _end(operation, Phase.CANCELLED, by=by):
+        return
+    operation.refresh_from_db()
+    newer = Operation.objects.filter(pk=operation.superseded_by, verb__endswith=".delete")
+    if operation.superseded_by is None or not newer.exists():  # taking back a create is a delete, which supersedes it
+        raise Conflict(f"It has just ended: {operation.phase}.", code="already_ended")  # and with it goes what undo did

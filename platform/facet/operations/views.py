@@ -46,10 +46,11 @@ class EventEndpoint(Endpoint):
         given = request.query_params.get("cursor")
         size = self.paginator.get_page_size(request)
         after = events.read_cursor(given) if given else None
+        end = events.end()
         found = events.settled(self.filter_queryset(self.get_queryset()), after)
         if after is None and request.query_params.get("newest") in ("1", "true"):
             rows = list(reversed(found.order_by("-xid", "-seq")[:size]))
         else:
             rows = list(found[:size])
-        following = events.show_cursor(rows[-1]) if rows else given
+        following = events.show_cursor(rows[-1]) if rows else given or events.show_cursor(end)
         return Response({"items": self.get_serializer(rows, many=True).data, "next": following})

@@ -2,6 +2,9 @@
 
 A row is due when `due_at` has come and nobody leases it. A lease takes a new `turn` from one sequence, so that a worker
 which slept through its lease never has the current turn again, even if the row was deleted and made anew in between.
+
+`attempts` counts the passes that failed one after another. A wake brings a look at once but does not forget them: only
+a pass that ends well does, so that a noisy waker cannot undo the back-off.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from facet.rest.ids import uuid7
 from . import bell
 
 FAIR_LOCK = 7_303_001  # advisory lock under which leases are counted and taken: one taker at a time
+WOKEN_AFTER_A_FAILURE_S = (
+    2.0  # a pass that fails and is woken meanwhile looks again this soon, and never in a tight loop
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +42,33 @@ class Lease:
 _WAKE = """
 insert into operations_wakeup
     (id, kind, key, tenant_id, site_id, due_at, wakes, seen, turn, attempts, last_error)
-values (%(id)s, %(kind)s, %(key)s, %(tenant_id)s, %(site_id)s, now() + make_interval(secs => %(after_s)s), 1, 0, 0, 0, '')
+values
+    (%(id)s, %(kind)s, %(key)s, %(tenant_id)s, %(site_id)s, now() + make_interval(secs => %(after_s)s), 1, 0, 0, 0, '')
 on conflict (kind, key) do update set
     wakes = operations_wakeup.wakes + 1,
     due_at = least(operations_wakeup.due_at, excluded.due_at),
     site_id = coalesce(excluded.site_id, operations_wakeup.site_id),
-    rung_at = null, attempts = 0
+    rung_at = null
 """
 
+# Half the slots for one site; one for a site that is being tried again; none while its circuit is open. Among what may
+# be taken, the tenant with the fewest leases comes first; the platform's own objects count as one tenant.
 _TAKE = """
 with busy as (
     select site_id, tenant_id from operations_wakeup where lease_until > now()
+), at_site as (
+    select site_id, count(*) as leases from busy where site_id is not null group by site_id
+), of_tenant as (
+    select tenant_id, count(*) as leases from busy group by tenant_id
 ), due as (
     select w.id from operations_wakeup w
-    left join operations_circuit c on c.site_id = w.site_id and c.open_until > now()
+    left join at_site s on s.site_id = w.site_id
+    left join of_tenant t on t.tenant_id is not distinct from w.tenant_id
+    left join operations_circuit c on c.site_id = w.site_id
     where w.due_at <= now() and (w.lease_until is null or w.lease_until <= now())
-      and c.site_id is null
-      and (w.site_id is null
-           or (select count(*) from busy b where b.site_id = w.site_id) < greatest(1, %(slots)s / 2))
-    order by (select count(*) from busy b where b.tenant_id = w.tenant_id), w.due_at
+      and (c.open_until is null or c.open_until <= now())
+      and coalesce(s.leases, 0) < case when c.site_id is null then greatest(1, %(slots)s / 2) else 1 end
+    order by coalesce(t.leases, 0), w.due_at
     limit 1 for update of w skip locked
 )
 update operations_wakeup w set
@@ -70,6 +84,7 @@ def wake(
 ) -> None:
     """Ask for a look at (kind, key), in the caller's transaction; rings when that commits.
 
+    A wake that comes while someone looks is due as soon as that look ends, whatever `after_s` says.
     Must be the last hot lock that the transaction takes (see the lock order in ARCHITECTURE.md).
     """
     with connection.cursor() as cursor:
@@ -78,14 +93,15 @@ def wake(
             {"id": uuid7(), "kind": kind, "key": key, "tenant_id": tenant_id, "site_id": site_id, "after_s": after_s},
         )
     if after_s == 0:
-        transaction.on_commit(bell.ring)
+        transaction.on_commit(bell.ring, robust=True)
 
 
 def take() -> Lease | None:
     """The next due object, leased to us; None when nothing is due or fairness says wait."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(%s)", [FAIR_LOCK])
-        cursor.execute(_TAKE, {"slots": settings.FACET_WORKER_SLOTS, "lease_s": settings.FACET_LEASE_S})
+        slots = settings.FACET_WORKERS * settings.FACET_WORKER_SLOTS
+        cursor.execute(_TAKE, {"slots": slots, "lease_s": settings.FACET_LEASE_S})
         row = cursor.fetchone()
     return Lease(*row) if row else None
 
@@ -111,38 +127,40 @@ def still_ours(lease: Lease) -> bool:
 def finish(lease: Lease) -> None:
     """Nothing more to do: delete the row, unless someone woke it meanwhile; then it is due at once."""
     if not _one("delete from operations_wakeup where id = %s and turn = %s and wakes = seen", [lease.id, lease.turn]):
-        _due_at_once(lease)
+        sleep(lease, 0.0)
 
 
-def sleep(lease: Lease, after_s: float, *, error: str = "", failed: bool = False) -> None:
+def sleep(lease: Lease, after_s: float) -> None:
     """Come again after `after_s`, unless someone woke it meanwhile; then it is due at once."""
-    if not _one(
-        """update operations_wakeup set lease_until = null, rung_at = null, last_error = %s,
-               attempts = case when %s then attempts + 1 else 0 end,
-               due_at = now() + make_interval(secs => %s)
-           where id = %s and turn = %s and wakes = seen""",
-        [error[:2000], failed, after_s, lease.id, lease.turn],
-    ):
-        _due_at_once(lease)
-
-
-def _due_at_once(lease: Lease) -> None:
     _one(
-        """update operations_wakeup set lease_until = null, rung_at = null, due_at = now()
+        """update operations_wakeup set lease_until = null, rung_at = null, last_error = '', attempts = 0,
+               due_at = now() + make_interval(secs => case when wakes = seen then %s else 0 end)
            where id = %s and turn = %s""",
-        [lease.id, lease.turn],
+        [after_s, lease.id, lease.turn],
+    )
+
+
+def fail(lease: Lease, after_s: float, *, error: str) -> None:
+    """The pass failed: counted, and tried again after `after_s`; soon, if someone woke it meanwhile."""
+    _one(
+        """update operations_wakeup set lease_until = null, rung_at = null, last_error = %s, attempts = attempts + 1,
+               due_at = now() + make_interval(secs => case when wakes = seen then %s else least(%s, %s) end)
+           where id = %s and turn = %s""",
+        [error[:2000], after_s, after_s, WOKEN_AFTER_A_FAILURE_S, lease.id, lease.turn],
     )
 
 
 def sweep(limit: int) -> int:
-    """Mark as rung, and count, what is due and not leased: each row at most once in 30 s."""
+    """Mark as rung, and count, what could be taken and is not: each row at most once in 30 s."""
     with connection.cursor() as cursor:
         cursor.execute(
             """update operations_wakeup set rung_at = now() where id in (
-                   select id from operations_wakeup
-                   where due_at <= now() and (lease_until is null or lease_until <= now())
-                     and (rung_at is null or rung_at < now() - interval '30 seconds')
-                   order by due_at limit %s for update skip locked)""",
+                   select w.id from operations_wakeup w
+                   left join operations_circuit c on c.site_id = w.site_id
+                   where w.due_at <= now() and (w.lease_until is null or w.lease_until <= now())
+                     and (w.rung_at is null or w.rung_at < now() - interval '30 seconds')
+                     and (c.open_until is null or c.open_until <= now())
+                   order by w.due_at limit %s for update of w skip locked)""",
             [limit],
         )
         return cursor.rowcount
