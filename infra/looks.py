@@ -20,8 +20,8 @@ from facet.rest.access import SYSTEM
 
 from . import capacity, inventory
 from .drivers import base
-from .inventory import Transaction
 from .models import Site, Zone, ZonePhase
+from .room import Transaction
 
 FEW = 5  # so many VMs may be gone at once
 FEW_PERCENT = 10  # and such a part of all
