@@ -17,7 +17,7 @@ SIZE = 20
 
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory):
-    with town.carved(tmp_path_factory.mktemp("crash")) as found:
+    with town.carved(tmp_path_factory.mktemp("crash"), FACET_SITE_BUDGET="4") as found:  # so that a build takes rounds
         yield found
 
 
