@@ -25,8 +25,7 @@ stop: .venv/ready  ## stop the stack of this FACET_HOME
 	@.venv/bin/python -m facet.embedded stop
 
 test: .venv/ready  ## all tests; prints how many promises are open
-	.venv/bin/pytest -n 2 --dist loadfile
-	@.venv/bin/python -m tests.promises
+	@.venv/bin/pytest -n 2 --dist loadfile -rs; status=$$?; .venv/bin/python -m tests.promises; exit $$status
 
 check: .venv/ready  ## format, lint, types, import contracts, migrations, fast tests
 	.venv/bin/ruff format --check .
@@ -34,7 +33,7 @@ check: .venv/ready  ## format, lint, types, import contracts, migrations, fast t
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	@FACET_ALLOW_EPHEMERAL_KEY=1 .venv/bin/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
-	.venv/bin/pytest -n 2 --dist loadfile -m "not slow"
+	.venv/bin/pytest -n 2 --dist loadfile -rs -m "not slow"
 
 bench: .venv/ready  ## measure (ONLY=ledger|vsphere|clusters|console|engine)
 	@.venv/bin/python -m tests.bench $(ONLY)

@@ -6,6 +6,7 @@ empties the tables, so that what a test commits is really committed, as in produ
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -21,6 +22,24 @@ SEEDED = ("infra_flavor", "infra_installation", "django_migrations", "django_con
 
 def pytest_unconfigure(config):
     shutil.rmtree(OWN_HOME, ignore_errors=True)
+
+
+def _no_skip(report):
+    """Where nothing may be left out (.ci/run), a skip is a failure that says what is missing."""
+    if os.environ.get("FACET_TEST_NO_SKIP") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"nothing may be skipped here: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _no_skip((yield))
 
 
 @pytest.fixture(scope="session")
