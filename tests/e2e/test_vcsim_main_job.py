@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from tests.vcsim import run
 
@@ -57,11 +57,16 @@ def looking(vcsim):
 
 
 def named(content, kind):
+    """Objects by name. vcsim's views keep refs of what is destroyed (a real vCenter's do not): those are left out."""
     view = content.viewManager.CreateContainerView(content.rootFolder, [kind], True)
-    try:
-        return {one.name: one for one in view.view}
-    finally:
-        view.Destroy()
+    found = {}
+    for one in view.view:
+        try:
+            found[one.name] = one
+        except vmodl.fault.ManagedObjectNotFound:
+            continue
+    view.Destroy()
+    return found
 
 
 def carve(world, vcsim, prefix):
