@@ -138,7 +138,7 @@ def test_the_main_job_on_a_vcenter(tmp_path, vcsim):
         world.facet("cluster", "delete", "shop", "--project", "acme/web", "--yes", "--wait", token=ci)
         with looking(vcsim) as content:
             assert not [name for name in named(content, vim.VirtualMachine) if name.startswith("shop-")]
-        assert kubectl(config, "get", "nodes", "--request-timeout=3s").returncode != 0
+        stack.until(lambda: kubectl(config, "get", "nodes", "--request-timeout=3s").returncode, patience_s=30)
         operations = stack.documents(world.facet("operation", "list", "-o", "json", token=ci))["items"]
         assert {op["phase"] for op in operations if op["target"]["kind"] == "cluster"} == {"succeeded"}
         events = stack.documents(world.facet("event", "list", "-o", "json", token=ci))["items"]

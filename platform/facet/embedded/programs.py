@@ -12,6 +12,7 @@ from .home import Home
 
 RACKS = 3
 HOSTS_PER_RACK = 8
+LATENCY = ("--latency", "clone=0.6", "--latency", "power_on=0.2", "--boot-seconds", "0.4")  # enough to be watched
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def simulator(home: Home) -> Program:
     place = ("--home", str(home.path / "simulator"), "--port", str(home.simulator_port))
     who = ("--password-file", str(home.simulator_password), "--network", home.guest_network())
     size = ("--racks", str(RACKS), "--hosts-per-rack", str(HOSTS_PER_RACK))
-    return Program("simulator", _python("facet.manage", "simulate", *place, *who, *size))
+    return Program("simulator", _python("facet.manage", "simulate", *place, *who, *size, *LATENCY))
 
 
 def services(home: Home) -> list[Program]:
