@@ -40,6 +40,11 @@ def matching(site_id: UUID, selector: dict[str, Any]) -> QuerySet[Host]:
     raise ValueError(f"not a selector: {selector!r}")
 
 
+def lock_hosts(site_id: UUID) -> None:
+    """All hosts of a site, in the order in which everyone locks them, for what then takes several sets of them."""
+    list(Host.objects.filter(site_id=site_id).order_by("id").select_for_update(no_key=True).values_list("id"))
+
+
 def give_hosts(zone: Zone, hosts: QuerySet[Host]) -> None:
     """These hosts are the zone's. Raises Conflict for those that another zone has."""
     locked = list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))

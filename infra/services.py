@@ -262,6 +262,7 @@ def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone
     zone = Zone.objects.select_related("site").get(pk=zone.pk)
     if "endpoint_range" in changes:
         endpoints.change_range(zone, zone.endpoint_range)
+    capacity.lock_hosts(site.id)
     if "selector" in changes:
         capacity.give_hosts(zone, selected(site, zone.selector))
         capacity.look_again(zone)

@@ -287,3 +287,31 @@ def test_a_zones_change_is_an_event(admin):
     with as_system():
         (event,) = Event.objects.filter(verb="zone.update")
     assert (event.actor_name, event.target_id) == ("root", zone.id)
+
+
+def test_changing_zones_while_sites_are_looked_at_ends_without_a_deadlock(admin):
+    site = sites.registered(found=sites.world([sites.host(n, rack=n % 3) for n in range(1, 91)]))
+    zones = [sites.carved(site, f"az{rack}", rack=rack) for rack in range(3)]
+
+    def change(number):
+        zone, rack = zones[number % 3], number % 3
+        try:
+            names = [f"host-{n}.example.org" for n in range(1, 91) if n % 3 == rack][: 5 + number]
+            return admin.patch(f"zones/{zone.id}", {"selector": {"hosts": names}}).status
+        finally:
+            connections.close_all()
+
+    def look(number):
+        try:
+            cores = 8 + number
+            sites.observe(site, sites.world([sites.host(n, rack=n % 3, cpu_cores=cores) for n in range(1, 91)]))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        changes = [pool.submit(change, number) for number in range(18)]
+        looks = [pool.submit(look, number) for number in range(12)]
+        statuses = {one.result() for one in changes}
+        assert [one.result() for one in looks] == [None] * 12
+    assert statuses <= {202, 409}
+    assert 202 in statuses
