@@ -10,7 +10,7 @@ import yaml
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from facet.operations import events
+from facet.operations import engine, events
 from facet.rest.access import Actor
 from facet.rest.problems import InUse, Invalid, NameTaken
 
@@ -111,11 +111,11 @@ def _too_large(objects: list[Any]) -> bool:
 
 
 def delete_from_catalogue(found: Image | Addon, *, kind: str, by: Actor) -> None:
-    """Take an image or add-on out. Raises InUse while a VM is made from the image."""
-    try:
-        with transaction.atomic():
-            id, name = found.id, found.name
-            found.delete()
-    except IntegrityError:
-        raise InUse(f"VMs are made from {found.name}.") from None
+    """Take an image or add-on out; what was made of it lives on. Raises InUse while VMs are being made of the image."""
+    type(found)._default_manager.select_for_update().get(pk=found.pk)  # who is about to use it ends first
+    holders = engine.holders(kind, found.id)
+    if holders:
+        raise InUse(f"{len(holders)} VMs are being made of {found.name} now. Try again later.", holders=holders[:20])
+    id, name = found.id, found.name
+    found.delete()
     events.record(f"{kind}.delete", by=by, kind=kind, id=id, name=name)

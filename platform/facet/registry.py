@@ -34,6 +34,7 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
 HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {
+    "image": (facet.workloads.watching.being_made_of,),
     "zone": (scheduler.use.of_zone,),
     "tenant": (scheduler.use.of_tenant,),
     "project": (scheduler.use.of_project,),

@@ -237,3 +237,16 @@ def test_the_api_of_a_cluster_answers_its_own_certificate(land, tmp_path):
     context.load_cert_chain(tmp_path / "client_certificate_data", tmp_path / "client_key_data")
     nodes = httpx.get(f"{given['server']}/api/v1/nodes", verify=context, timeout=10).json()["items"]
     assert len(nodes) == 2
+
+
+def test_an_image_goes_from_the_catalogue_once_nothing_is_being_made_of_it(land):
+    asked = land.cluster(node_pools=[])
+    image = land.it.get("images")["items"][0]["id"]
+    refused = land.it.delete(f"images/{image}")
+    assert (refused.status, refused["code"]) == (409, "in_use")
+    work.succeed(land.editor, asked)
+    assert land.it.delete(f"images/{image}").status == 204
+    assert land.editor.get(f"clusters/{asked['cluster']['id']}")["phase"] == "ready"
+    assert land.cluster("second").status == 422
+    work.succeed(land.editor, land.editor.delete(f"clusters/{asked['cluster']['id']}"))
+    assert at_site(land) == []

@@ -119,7 +119,7 @@ def _specs(vms: Sequence[VM], metadata: Mapping[UUID, str], folders: Mapping[UUI
     for vm in vms:
         held = where[vm.id]
         pool_ref = held.pool.refs.get(held.host.compute_ref)
-        if pool_ref is None:
+        if pool_ref is None or vm.image is None:
             continue
         specs.append(
             base.VmSpec(

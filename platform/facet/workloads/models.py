@@ -30,7 +30,7 @@ class VM(Owned, models.Model):
     project = models.ForeignKey(Project, models.PROTECT)
     zone = models.ForeignKey(Zone, models.PROTECT, related_name="vms")
     name = models.CharField(max_length=63)
-    image = models.ForeignKey(Image, models.PROTECT)
+    image = models.ForeignKey(Image, models.SET_NULL, null=True, help_text="needed until it is built")
     network = models.ForeignKey(PhysicalNetwork, models.PROTECT, null=True)
     vcpu = models.IntegerField()
     memory_mib = models.BigIntegerField()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -37,6 +38,12 @@ def expected(site_id: UUID) -> set[UUID]:
     """Keys of VMs that a site has shown, that are not known to be missing there, and that nobody has asked to go."""
     rows = VM.objects.filter(zone__site_id=site_id, phase__in=STANDING, missing_at=None)
     return set(rows.filter(delete_asked_at=None, deleted_at=None).values_list("id", flat=True))
+
+
+def being_made_of(image_id: UUID) -> list[dict[str, Any]]:
+    """VMs that still need this image."""
+    rows = VM.objects.filter(image_id=image_id, phase__in=[VmPhase.PENDING, VmPhase.CLONING], deleted_at=None)
+    return [{"kind": "vm", "name": name} for name in rows.values_list("name", flat=True)]
 
 
 def observe(

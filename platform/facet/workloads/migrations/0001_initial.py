@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('delete_asked_at', models.DateTimeField(null=True)),
                 ('deleted_at', models.DateTimeField(null=True)),
-                ('image', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='infra.image')),
+                ('image', models.ForeignKey(help_text='needed until it is built', null=True, on_delete=django.db.models.deletion.SET_NULL, to='infra.image')),
                 ('network', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='infra.physicalnetwork')),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='tenants.project')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='tenants.tenant')),
