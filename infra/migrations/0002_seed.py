@@ -13,11 +13,13 @@ FLAVORS = [  # name, vCPU, memory MiB, disk GiB
 ]
 
 
-def seed(apps, _):
-    apps.get_model("infra", "Installation").objects.create(id=uuid7())
-    flavor = apps.get_model("infra", "Flavor")
+def seed(apps, editor):
+    """In the migration's own transaction, as the owner: `default` is another role's connection."""
+    alias = editor.connection.alias
+    apps.get_model("infra", "Installation").objects.using(alias).create(id=uuid7())
+    flavors = apps.get_model("infra", "Flavor").objects.using(alias)
     for name, vcpu, memory_mib, disk_gib in FLAVORS:
-        flavor.objects.create(id=uuid7(), name=name, vcpu=vcpu, memory_mib=memory_mib, disk_gib=disk_gib)
+        flavors.create(id=uuid7(), name=name, vcpu=vcpu, memory_mib=memory_mib, disk_gib=disk_gib)
 
 
 class Migration(migrations.Migration):
