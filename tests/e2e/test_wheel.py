@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
 import sys
-import sysconfig
-import venv
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
@@ -18,24 +14,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from facet.embedded import postgres
+from tests.e2e import wheel as made
+from tests.e2e.wheel import ROOT, done, run
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("facet", "tenants", "scheduler", "infra")
 pytestmark = pytest.mark.slow
-
-
-def run(*command: object, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FACET_", "PYTHON", "DJANGO_"))}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd, env=clean | environ, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-
-def done(*command: object, cwd: Path, **environ: str) -> str:
-    ended = run(*command, cwd=cwd, **environ)
-    assert ended.returncode == 0, f"{' '.join(map(str, command))}\n{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +31,7 @@ def tree() -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tree: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    done(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, ROOT, cwd=folder)
-    (built,) = folder.glob("facet_platform-*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean environment with the wheel and what it asks for, from the reader's registry."""
-    folder = tmp_path_factory.mktemp("plain")
-    venv.create(folder / "venv", with_pip=True)
-    done(folder / "venv/bin/pip", "install", "--quiet", wheel, cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean environment with the wheel; the locked packages are lent to it, our tree is not."""
-    folder = tmp_path_factory.mktemp("server")
-    venv.create(folder / "venv", with_pip=True)
-    done(folder / "venv/bin/pip", "install", "--quiet", "--no-deps", wheel, cwd=folder)
-    own = next((folder / "venv/lib").glob("python*/site-packages"))
-    (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # a path in a .pth brings no editable install
-    return folder
+    return made.built(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +40,20 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Serv
         yield running
 
 
-def test_the_plain_wheel_is_the_command_line(plain):
-    bin_ = plain / "venv/bin"
-    said = done(bin_ / "facet", "--help", cwd=plain)
+def test_the_plain_wheel_is_the_command_line(wheel, tmp_path):
+    bin_ = made.plain(wheel, tmp_path)
+    said = done(bin_ / "facet", "--help", cwd=tmp_path)
     assert "cluster" in said
-    done(bin_ / "facet", "cluster", "create", "--help", cwd=plain)
-    refused = run(bin_ / "facet", "whoami", cwd=plain, XDG_CONFIG_HOME=str(plain), HOME=str(plain))
+    done(bin_ / "facet", "cluster", "create", "--help", cwd=tmp_path)
+    refused = run(bin_ / "facet", "whoami", cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path), HOME=str(tmp_path))
     assert refused.returncode == 4, refused.stderr
     assert "Traceback" not in refused.stderr
     for heavy in ("django", "numpy", "pyVmomi", "celery"):
-        missing = run(bin_ / "python", "-c", f"import {heavy}", cwd=plain)
+        missing = run(bin_ / "python", "-c", f"import {heavy}", cwd=tmp_path)
         assert "ModuleNotFoundError" in missing.stderr, heavy
 
 
-def test_the_server_wheel_runs_the_management_command(server, database, tmp_path):
+def test_the_server_wheel_runs_the_management_command(wheel, database, tmp_path):
     (tmp_path / "static").mkdir()
     environ = {
         "FACET_HOME": str(tmp_path),
@@ -102,10 +62,9 @@ def test_the_server_wheel_runs_the_management_command(server, database, tmp_path
         "FACET_OWNER_DATABASE_URL": database.url("facet_owner"),
         "FACET_ALLOWED_HOSTS": "facet.example",
     }
-    manage = server / "venv/bin/facet-manage"
-    where = done(
-        server / "venv/bin/python", "-c", "import facet, infra; print(facet.__file__, infra.__file__)", cwd=server
-    )
+    server = made.server(wheel, tmp_path)
+    manage = server / "facet-manage"
+    where = done(server / "python", "-c", "import facet, infra; print(facet.__file__, infra.__file__)", cwd=tmp_path)
     assert str(ROOT) not in where
     assert "no issues" in done(manage, "check", cwd=tmp_path, **environ)
     assert run(manage, "migrate", "--check", "--database", "owner", cwd=tmp_path, **environ).returncode == 1
