@@ -1,10 +1,11 @@
 from django.urls import path
 
-from . import pages, session
+from . import pages, session, welcome
 
 urlpatterns = [
     path("", pages.Home.as_view(), name="home"),
     path("login", session.Login.as_view(), name="login"),
+    path("welcome", welcome.Welcome.as_view(), name="welcome"),
     path("logout", session.Logout.as_view(), name="logout"),
     path("sites/<uuid:pk>", pages.SitePage.as_view(), name="site"),
     path("tenants/<uuid:pk>", pages.TenantPage.as_view(), name="tenant"),

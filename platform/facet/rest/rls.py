@@ -15,6 +15,7 @@ SYSTEM_ROLE = "facet_system"
 GRANTS = f"""
 alter default privileges in schema public grant select, insert, update, delete on tables to {APP_ROLE}, {SYSTEM_ROLE};
 alter default privileges in schema public grant usage, select on sequences to {APP_ROLE}, {SYSTEM_ROLE};
+grant select on django_migrations to {APP_ROLE};
 """
 
 

@@ -48,6 +48,24 @@ class Ring:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
 
+    @classmethod
+    def add(cls, path: Path) -> str:
+        """Put a new key into the ring and make it current; the older ones still open. Its name. Raises OSError."""
+        found = json.loads(path.read_text())
+        number = 1 + max((int(name[1:]) for name in found["keys"] if name[1:].isdigit()), default=0)
+        name = f"k{number}"
+        found["keys"][name] = base64.b64encode(os.urandom(32)).decode()
+        found["current"] = name
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(found))
+        draft.replace(path)
+        return name
+
+    def knows(self, sealed: bytes) -> bool:
+        return bytes(sealed).partition(b":")[0].decode(errors="replace") in self.keys
+
     def seal(self, value: bytes, owner: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
         sealed = AESGCM(self.keys[self.current]).encrypt(nonce, value, owner.encode())
@@ -69,11 +87,18 @@ def _ring(path: str) -> Ring:
     return Ring.read(Path(path))
 
 
+def forget_ring() -> None:
+    """Read the ring anew at the next use."""
+    _ring.cache_clear()
+
+
 def seal(value: bytes, *, owner: str) -> bytes:
     """Encrypt `value` for `owner` (any stable name, such as `site:<id>`)."""
     return _ring(str(settings.FACET_KEYS_FILE)).seal(value, owner)
 
 
 def unseal(sealed: bytes, *, owner: str) -> bytes:
-    """The value sealed for `owner`. Raises CannotOpen."""
+    """The value sealed for `owner`. Raises CannotOpen. A key that was added since the ring was read is found."""
+    if not _ring(str(settings.FACET_KEYS_FILE)).knows(sealed):
+        forget_ring()
     return _ring(str(settings.FACET_KEYS_FILE)).open(sealed, owner)
