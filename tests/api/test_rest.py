@@ -70,7 +70,7 @@ def test_every_refusal_is_a_problem_document(admin):
         (admin.get("tenants/not-an-id"), 404, "not_found"),
         (admin.put("tenants", {}), 405, "method_not_allowed"),
         (admin.post("tenants", {"name": "Bad Name"}), 422, "invalid"),
-        (admin.post("tenants", {"name": "a\x00b"}), 400, "malformed"),
+        (admin.post("tenants", {"name": "a\x00b"}), 422, "invalid"),
         (admin.post("tenants", {"name": "ok", "colour": "red"}), 422, "invalid"),
         (admin.post("tenants", ["not", "an", "object"]), 422, "invalid"),
     ]:

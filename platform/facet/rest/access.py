@@ -1,4 +1,4 @@
-"""Who asks, and what views may ask about them. The implementation is tenants/access.py, put on the request by the wiring."""
+"""Who asks, and what views may ask about them. tenants/access.py implements it; the wiring puts it on the request."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Access(Protocol):
 
     actor: Actor
     token_id: UUID | None
+    by_session: bool
 
     @property
     def authenticated(self) -> bool: ...

@@ -17,7 +17,7 @@ class CurrentXid(models.Func):
         super().__init__(output_field=Xid8Field(), **extra)
 
 
-class Xid8Field(models.Field):
+class Xid8Field(models.Field):  # type: ignore[type-arg]  # Django's fields take no arguments when they run
     """A 64-bit transaction id (xid8), in Python an int."""
 
     def db_type(self, connection: Any) -> str:

@@ -1,8 +1,8 @@
 """The base of every view: who may, in which database context, once per key, with which ETag.
 
-A view names its verbs (`verbs = {"list": "cluster.read", ...}`), its parent if its route is nested, and does its work in
-`services`. The order of a request: rights on the scoped object (404, then 403) -> replay of an Idempotency-Key -> work.
-Views that place are `placing`: they run outside a transaction and open short contexts of their own.
+A view names its verbs (`verbs = {"list": "cluster.read", ...}`), its parent if its route is nested, and does its work
+in `services`. The order of a request: rights on the scoped object (404, then 403) -> replay of an Idempotency-Key ->
+work. Views that place are `placing`: they run outside a transaction and open short contexts of their own.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -22,7 +22,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from . import idempotency
 from .access import Access
-from .problems import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem
+from .problems import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem, plain, problem_of
 
 PLACING_ATTEMPTS = 8
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class LookAgain(Exception):
     """What was decided is out of date: nothing was written, decide anew."""
 
 
-class Endpoint(GenericViewSet):
+class Endpoint(GenericViewSet[Any]):
     """One resource. Subclasses give verbs, queryset and serializer_class."""
 
     verbs: ClassVar[dict[str, str]] = {}
@@ -44,25 +44,28 @@ class Endpoint(GenericViewSet):
     secret_answers: ClassVar[frozenset[str]] = frozenset()  # actions whose answer holds a secret
     filter_fields: ClassVar[tuple[str, ...]] = ("name",)
     lookup_field = "pk"
+    metadata_class = None  # OPTIONS is 405: the schema says it all, and better
 
-    requests: ClassVar[dict[str, type[Serializer]]] = {}  # action -> what its body looks like
+    requests: ClassVar[dict[str, type[Serializer[Any]]]] = {}  # action -> what its body looks like
     answers: ClassVar[dict[str, tuple[int, Any]]] = {}  # action -> status and serializer, where not 200 and the default
 
     parent: Any = None
 
     @property
     def access(self) -> Access:
-        access: Access = self.request.access
-        return access
+        return cast(Access, cast(Any, self.request).access)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         context = nullcontext() if self.placing or not request.access.authenticated else request.access.context()
-        with context:
-            return super().dispatch(request, *args, **kwargs)
+        try:
+            with context:
+                return super().dispatch(request, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:  # the context itself: no connection, or none at the commit
+            return plain(request, cast(Problem, problem_of(error)))
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if self.action is None or self.action in self.public:
+        if self.action in (None, "metadata") or self.action in self.public:  # no such method here: 405 follows
             return
         if not self.access.authenticated:
             raise exceptions.NotAuthenticated("Log in, or send a token that is alive: Authorization: Bearer <token>.")
@@ -76,7 +79,8 @@ class Endpoint(GenericViewSet):
         verb = self.verbs[self.action]
         target = None
         if self.parent_model is not None:
-            target = self.parent = self._visible(self.parent_model._default_manager.all(), self.kwargs[self.parent_pk])
+            parents = living(self.parent_model._default_manager.all())
+            target = self.parent = self._visible(parents, self.kwargs[self.parent_pk])
         if self.lookup_field in self.kwargs:
             target = self._visible(self.get_queryset(), self.kwargs[self.lookup_field])
             self.found = target
@@ -110,7 +114,10 @@ class Endpoint(GenericViewSet):
     def _filter_value(model: type[models.Model], field: str, value: str) -> Any:
         """The text of a filter as its column's type. Raises Invalid naming the filter."""
         try:
-            return model._meta.get_field(field.partition("__")[0]).to_python(value.replace("\x00", ""))
+            if "\x00" in value:
+                raise ValidationError("PostgreSQL holds no NUL")
+            column = cast("models.Field[Any, Any]", model._meta.get_field(field.partition("__")[0]))
+            return column.to_python(value)
         except (ValidationError, FieldDoesNotExist):
             raise Invalid({field: "Not a value of this filter."}) from None
 
@@ -197,6 +204,12 @@ class Endpoint(GenericViewSet):
         wanted = self.request.headers.get("If-Match")
         if wanted is not None and wanted != "*" and wanted != etag(found):
             raise PreconditionFailed("Someone changed it since you looked.", current=show(found))
+
+
+def living(queryset: Any) -> Any:
+    """Without the rows that are marked as deleted, where the model marks them."""
+    marks = any(field.name == "deleted_at" for field in queryset.model._meta.get_fields())
+    return queryset.filter(deleted_at=None) if marks else queryset
 
 
 def etag(found: Any) -> str:

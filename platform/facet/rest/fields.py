@@ -32,7 +32,7 @@ class NameField(Text):
         self.validators.append(valid_name)
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not know, by name."""
 
     def to_internal_value(self, data: Any) -> Any:

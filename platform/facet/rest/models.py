@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
 from django.db import models
 
 from .ids import uuid7
@@ -13,15 +16,15 @@ class IdempotencyKey(models.Model):
     A platform table: it is read only by its own principal's next request, before which the rights are checked again.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    principal_id = models.UUIDField()
-    method = models.CharField(max_length=8)
-    path = models.TextField()
-    key = models.CharField(max_length=255)
-    body_sha256 = models.BinaryField(max_length=32)
-    status = models.SmallIntegerField(null=True)
+    id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    principal_id: models.UUIDField[UUID, UUID] = models.UUIDField()
+    method: models.CharField[str, str] = models.CharField(max_length=8)
+    path: models.TextField[str, str] = models.TextField()
+    key: models.CharField[str, str] = models.CharField(max_length=255)
+    body_sha256: models.BinaryField[bytes, bytes] = models.BinaryField(max_length=32)
+    status: models.SmallIntegerField[int | None, int | None] = models.SmallIntegerField(null=True)
     answer = models.JSONField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
         constraints = [

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
-from django.db import OperationalError, transaction
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import InterfaceError, OperationalError, transaction
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
@@ -86,7 +86,7 @@ def document(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]
     }
 
 
-class ProblemSerializer(serializers.Serializer):
+class ProblemSerializer(serializers.Serializer[Any]):
     """RFC 9457 problem details."""
 
     type = serializers.CharField()
@@ -96,7 +96,9 @@ class ProblemSerializer(serializers.Serializer):
     detail = serializers.CharField(help_text="a sentence for people")
     instance = serializers.CharField(required=False)
     request_id = serializers.CharField(required=False)
-    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
+    errors = serializers.DictField(  # type: ignore[assignment]  # declared, it is a field; DRF moves it out of the way
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
     limits = serializers.ListField(child=serializers.DictField(), required=False)
     filters = serializers.ListField(child=serializers.DictField(), required=False)
     nearest = serializers.ListField(child=serializers.DictField(), required=False)
@@ -110,6 +112,7 @@ _FIXED: list[tuple[type[Exception], int, str]] = [
     (exceptions.NotAuthenticated, 401, "not_authenticated"),
     (exceptions.AuthenticationFailed, 401, "not_authenticated"),
     (exceptions.PermissionDenied, 403, "forbidden"),
+    (SuspiciousOperation, 400, "malformed"),
     (exceptions.ParseError, 400, "malformed"),
     (exceptions.UnsupportedMediaType, 415, "unsupported_media_type"),
     (exceptions.NotAcceptable, 406, "not_acceptable"),
@@ -129,7 +132,7 @@ def problem_of(error: Exception) -> Problem | None:
     for kind, status, code in _FIXED:
         if isinstance(error, kind):
             return Problem(str(getattr(error, "detail", "") or error or code), code=code, status=status)
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | InterfaceError):
         return Problem("The database did not answer in time. Try again.", code="unavailable", status=503)
     return None
 
@@ -158,10 +161,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         return None
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
-    request = context.get("request")
-    body = problem.document() | {"instance": request.path, "request_id": getattr(request, "request_id", "")}
-    if isinstance(error, OperationalError):
-        log.warning("database did not answer", error=str(error).splitlines()[0])
+    body = _body(problem, context["request"])
+    if problem.status == 503:
+        log.warning("answered 503", error=(str(error) or type(error).__name__).splitlines()[0])
     response = Response(body, status=problem.status, content_type=CONTENT_TYPE)
     if problem.status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="facet"'
@@ -173,5 +175,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
 
 def plain(request: Any, problem: Problem) -> JsonResponse:
     """The same document outside DRF: for middleware and the handlers of unknown paths."""
-    body = problem.document() | {"instance": request.path, "request_id": getattr(request, "request_id", "")}
-    return JsonResponse(body, status=problem.status, content_type=CONTENT_TYPE)
+    return JsonResponse(_body(problem, request), status=problem.status, content_type=CONTENT_TYPE)
+
+
+def _body(problem: Problem, request: Any) -> dict[str, Any]:
+    return problem.document() | {"instance": request.path, "request_id": getattr(request, "request_id", "")}

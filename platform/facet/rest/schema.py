@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -11,13 +11,14 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from .problems import CONTENT_TYPE, ProblemSerializer
 
 SENTENCES = {
-    "400": "The body is not JSON.",
+    "400": "The body is not JSON, or nested too deeply.",
     "401": "Not logged in.",
     "403": "Your roles do not include this.",
     "404": "No such object, or not yours.",
     "406": "No answer in a form that you accept.",
     "409": "The state of the world does not allow it: a conflict, a quota, no room.",
     "412": "Changed since you looked (If-Match).",
+    "413": "The body is too long.",
     "415": "Send application/json.",
     "422": "A field is wrong; `errors` names it.",
     "429": "Too many tries.",
@@ -65,11 +66,13 @@ class FacetSchema(AutoSchema):
         return []
 
     def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
-        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        bodies: dict[str, Any] = super()._get_response_bodies(cast(Any, direction))
         answer = OpenApiResponse(ProblemSerializer)
         for status, sentence in SENTENCES.items():
             if status not in bodies:
-                bodies[status] = self._get_response_for_code(answer, status, [CONTENT_TYPE], direction)
+                bodies[status] = self._get_response_for_code(  # type: ignore[no-untyped-call]  # drf-spectacular has no types here
+                    answer, status, [CONTENT_TYPE], direction
+                )
                 bodies[status]["description"] = sentence
         return bodies
 
