@@ -42,11 +42,9 @@ def web() -> list[str]:
 
 
 def events() -> list[str]:
-    """The small ASGI application of the streams."""
+    """The small ASGI application of the streams; it reads the same settings."""
     check_bind()
-    place = ["--host", settings.FACET_BIND, "--port", str(settings.FACET_EVENTS_PORT), "--no-access-log"]
-    tls = ["--ssl-certfile", settings.FACET_TLS_CERT, "--ssl-keyfile", settings.FACET_TLS_KEY]
-    return _python("uvicorn", *place, *_tls(tls), "--timeout-graceful-shutdown", "2", "facet.events_asgi:application")
+    return _python("facet.events_asgi")
 
 
 def worker() -> list[str]:

@@ -52,6 +52,7 @@ FACET_PORT = int(env("FACET_PORT", "8800"))
 FACET_EVENTS_PORT = int(env("FACET_EVENTS_PORT", str(FACET_PORT + 1)))
 FACET_BIND = env("FACET_BIND", "127.0.0.1")
 FACET_EVENTS_URL = env("FACET_EVENTS_URL")  # the events process as browsers reach it; empty: this host, events port
+FACET_WEB_URL = env("FACET_WEB_URL")  # the console as browsers reach it; empty: this host, FACET_PORT
 FACET_TLS_CERT = env("FACET_TLS_CERT")
 FACET_TLS_KEY = env("FACET_TLS_KEY")
 FACET_TRUSTED_PROXIES = [item.strip() for item in env("FACET_TRUSTED_PROXIES").split(",") if item.strip()]
