@@ -22,7 +22,7 @@ from django.db import connection
 from django.test import Client
 
 from facet import events_asgi
-from facet.operations import events, services
+from facet.operations import events, services, streams
 from facet.operations.models import Event
 from facet.rest.access import SYSTEM
 from facet.rest.ids import uuid7
@@ -256,6 +256,8 @@ def test_what_is_held_back_by_a_transaction_without_events_comes_without_another
         assert begun.wait(PATIENCE_S)
         write("held")
         until(lambda: _committed("held"))
+        threading.Event().wait(5 * streams.TOGETHER_S)  # the bell has been answered by now, with nothing
+        assert stream.verbs() == []
         end.set()
         older.result()
         ended = time.monotonic()
