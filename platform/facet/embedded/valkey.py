@@ -44,7 +44,8 @@ class Server:
     def command(self) -> list[str]:
         """The foreground process, for a supervisor."""
         place = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700", "--dir", str(self.home)]
-        return [str(binary()), *place, "--save", "", "--appendonly", "no"]
+        quiet = ["--save", "", "--appendonly", "no", "--set-proc-title", "no"]  # its environment says whose it is
+        return [str(binary()), *place, *quiet]
 
     def answers(self) -> bool:
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
