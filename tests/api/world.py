@@ -1,0 +1,140 @@
+"""A carved site and tenants on it that have one object of every kind. Nothing answers at the site's address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+
+from facet.clusters.models import Cluster, NodePool
+from facet.operations.models import Operation
+from infra import endpoints
+from infra.models import Addon, Flavor, Image, Site, Zone
+from scheduler.models import Allocation, ResourcePool
+from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
+from tests import factories, ground, sites
+from tests.client import Answer, Api
+from tests.factories import as_system
+
+RANGE = "10.9.0.10-10.9.0.90"
+POOL = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib": 65536}}
+CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
+Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
+MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables that asking alone writes to
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a project has, and (`whole`) its tenant as such; with a client for each role."""
+
+    tenant: Tenant
+    project: Project
+    tenant_admin: Api
+    editor: Api
+    people: dict[str, User]
+    ids: Ids
+    whole: Ids
+
+    def everything(self) -> set[str]:
+        """Every id, as answers would show it."""
+        return {str(id) for of in (self.ids, self.whole) for ids in of.values() for id in ids}
+
+
+def platform() -> tuple[Api, Ids]:
+    """IT, a site with a zone, what clusters are made of, a group: the client and the ids."""
+    root = factories.user("root")
+    with as_system():
+        Member.objects.create(user=root, role=Role.PLATFORM_ADMIN)
+    it = Api(factories.token_of(root))
+    hosts = [sites.host(number, cpu_cores=64, memory_mib=262144) for number in (1, 2, 3)]
+    zone = sites.carved(sites.registered(found=sites.world(hosts)))
+    with as_system():
+        Zone.objects.filter(pk=zone.pk).update(endpoint_range=RANGE)
+        endpoints.change_range(zone, RANGE)
+    image = {"name": "kube", "site": "dc1", "template": "kube-v1.34", "version": "v1.34.2"}
+    addon = {"name": "facet-cni", "kind": "cni", "version": "v1", "manifest": ground.CNI.read_text()}
+    made(it.post("images", image))
+    made(it.post("addons", addon))
+    factories.group("staff", root)
+    kinds = {
+        "sites": Site, "zones": Zone, "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group,
+        "users": User,
+    }  # fmt: skip
+    with as_system():
+        return it, {kind: [model.objects.values_list("id", flat=True)[0]] for kind, model in kinds.items()}
+
+
+def made(answer: Answer) -> Any:
+    """The body of a success."""
+    assert 200 <= answer.status < 300, answer
+    return answer.body
+
+
+def belongings(it: Api, name: str) -> Belongings:
+    """A tenant with one object of every kind; all their names begin with its own."""
+    tenant = factories.tenant(name)
+    made(it.post(f"tenants/{tenant.id}/pools", POOL | {"name": f"{name}-pool"}))
+    return in_project(it, tenant, name)
+
+
+def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
+    """A project of the tenant with one object of every kind; all their names begin with `name`."""
+    project = factories.project(tenant, f"{name}-web", {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000,
+                                                        "vms": 100, "clusters": 10})  # fmt: skip
+    place = f"projects/{project.id}"
+    roles = {"admin": Role.TENANT_ADMIN, "editor": Role.PROJECT_EDITOR, "viewer": Role.PROJECT_VIEWER}
+    people = {short: factories.user(f"{name}-{short}") for short in roles}
+    with as_system():
+        for short, role in roles.items():
+            where = None if role == Role.TENANT_ADMIN else project
+            Member.objects.create(tenant=tenant, project=where, user=people[short], role=role)
+    admin, editor = (Api(factories.token_of(people[short])) for short in ("admin", "editor"))
+    made(admin.post(f"{place}/pools", POOL | {"name": f"{name}-part"}))
+    account = made(admin.post(f"{place}/service-accounts", {"name": f"{name}-ci", "role": "project-editor"}))
+    made(admin.post(f"service-accounts/{account['id']}/tokens", {"name": f"{name}-token"}))
+    made(editor.post(f"{place}/clusters", CLUSTER | {"name": f"{name}-shop"}))
+    return Belongings(tenant, project, admin, editor, people, *_ids_of(tenant, project))
+
+
+def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
+    """What the project has, and what its tenant has as a whole."""
+    kinds: dict[str, Any] = {
+        "clusters": Cluster, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
+        "operations": Operation, "members": Member, "service-accounts": ServiceAccount,
+    }  # fmt: skip
+    both: tuple[Ids, Ids] = ({"projects": [project.id]}, {"tenants": [tenant.id]})
+    with as_system():
+        for ids, project_id in zip(both, (project.id, None), strict=True):
+            for kind, model in kinds.items():
+                found = model.objects.filter(tenant_id=tenant.id, project_id=project_id).values_list("id", flat=True)
+                if found:
+                    ids[kind] = list(found)
+        tokens = Token.objects.filter(service_account__project=project)
+        both[0]["tokens"] = list(tokens.values_list("id", flat=True))
+    return both
+
+
+def fingerprints(tenant: Tenant | None = None) -> dict[str, str]:
+    """Each table's contents in short; of one tenant's tables only what is its own."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            """select t.table_name, bool_or(c.column_name = 'tenant_id') from information_schema.tables t
+               join information_schema.columns c using (table_schema, table_name)
+               where t.table_schema = 'public' and t.table_name <> all(%s) group by 1 order by 1""",
+            [list(MOVING)],
+        )
+        tables = {name: owned and tenant is not None for name, owned in cursor.fetchall()}
+        of_each = " union all ".join(
+            f"""select '{name}', md5(coalesce(string_agg(r::text, '|' order by r::text), '')) from "{name}" r"""
+            + (" where tenant_id = %(tenant)s" if owned else "")
+            for name, owned in tables.items()
+        )
+        cursor.execute(of_each, {"tenant": tenant and tenant.id})
+        return dict(cursor.fetchall())
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The tables that are not as they were."""
+    return [name for name in before if before[name] != after[name]]
