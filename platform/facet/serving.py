@@ -73,13 +73,18 @@ def _python(*arguments: str) -> list[str]:
 PROGRAMS: Mapping[str, Callable[[], list[str]]] = {"web": web, "events": events, "worker": worker, "beat": beat}
 
 
+def become(name: str) -> NoReturn:
+    """Go on as this program: same process, same signals. Raises CommandError where it may not listen."""
+    argv = PROGRAMS[name]()
+    sys.stdout.flush()
+    os.execv(argv[0], argv)  # noqa: S606  a list of arguments, no shell
+
+
 class Becoming(BaseCommand):
-    """A management command that becomes its program: same process, same signals."""
+    """A management command that becomes its program."""
 
     program = ""
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> NoReturn:
-        argv = PROGRAMS[self.program]()
-        sys.stdout.flush()
-        os.execv(argv[0], argv)  # noqa: S606  a list of arguments, no shell
+        become(self.program)

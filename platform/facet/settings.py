@@ -194,7 +194,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "facet.sweep", "schedule": 2.0, "options": {"expires": 10}},
     "tidy": {"task": "facet.tidy", "schedule": 3600.0},
 }
-CELERY_BEAT_SCHEDULE_FILENAME = str(FACET_HOME / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps nothing: each start may sweep at once
 
 LOGGING_CONFIG = "facet.logs.configure"
 LOGGING = {"level": env("FACET_LOG_LEVEL", "INFO")}

@@ -72,11 +72,10 @@ def _start(home: Home, supervisor: Supervisor, say: bool) -> None:
     supervisor.run("postgres", "valkey", "simulator")
     server.wait()
     server.provision()
-    _manage(home, environ | {"FACET_OWNER_DATABASE_URL": home.owner_url()}, "migrate", "--database", "owner")
+    _manage(home, environ | {"FACET_OWNER_DATABASE_URL": home.owner_url()}, "init_embedded")
     names = [one.name for one in programs.services(home)]
     valkey.Server.at(home.path).wait()
     supervisor.run(*names)
-    _manage(home, environ, "init_embedded")
     wait_ready(home, supervisor, ["simulator", *names])
     if say:
         print(f"Facet answers at {home.url}", flush=True)

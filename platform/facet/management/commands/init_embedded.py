@@ -1,10 +1,11 @@
-"""`manage.py init_embedded`: the first admin of an embedded stack, with the password that lies in FACET_HOME."""
+"""`manage.py init_embedded`: the tables of an embedded stack, and its first admin, whose password lies in FACET_HOME."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from facet.rest.access import SYSTEM
@@ -15,10 +16,14 @@ ADMIN = "admin"
 
 
 class Command(BaseCommand):
-    help = "Make the user `admin`, a platform-admin, with the password in FACET_HOME/admin-password. Once."
+    help = (
+        "Migrate, where the owner's database is named; make the first admin, `admin`, with FACET_HOME/admin-password."
+    )
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if "owner" in settings.DATABASES:
+            call_command("migrate", database="owner", stdout=self.stdout)
         password = (settings.FACET_HOME / "admin-password").read_text().strip()
         with isolation.context(isolation.SYSTEM):
             if User.objects.filter(name=ADMIN).exists():
