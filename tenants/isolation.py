@@ -1,4 +1,4 @@
-"""The one place that tells PostgreSQL who is looking. A context is a transaction; without one, tenant-owned tables raise.
+"""The one place that tells PostgreSQL who is looking. A context is a transaction; without one, owned tables raise.
 
 Roles, policies and why they are as they are: ARCHITECTURE.md, "Isolation".
 """

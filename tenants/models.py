@@ -203,7 +203,7 @@ class Token(models.Model):
 
 
 class Quota(Owned, models.Model):
-    """A limit and what is held of it. `zone_id` null: over all zones; the row that must exist. `limit` null: unlimited."""
+    """A limit and what is held of it. `zone_id` null: over all zones, the row that must exist. `limit` null: none."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="quotas")

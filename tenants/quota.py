@@ -124,7 +124,7 @@ def _check_floor(
     ]
     first = short[0]
     raise Conflict(
-        f"{first['resource']}: {first['used']} used and {first['handed_down']} handed down, so {first['limit']} is too low.",
+        f"{first['resource']}: {first['used']} used, {first['handed_down']} handed down, so {first['limit']} is too low.",
         code="below_use",
         limits=short,
         holders=holders,

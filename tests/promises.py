@@ -36,7 +36,7 @@ def read(page: Path = PAGE) -> list[Promise]:
 
 
 def fault(promise: Promise) -> str | None:
-    """Why this promise is not kept by the tree, or None. Looks at the source: the run itself tells whether it passes."""
+    """Why this promise is not kept by the tree, or None. Looks at the source; the run tells whether it passes."""
     path, _, name = promise.test.partition("::")
     file = ROOT / path
     if not file.exists():

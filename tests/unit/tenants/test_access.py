@@ -11,8 +11,8 @@ def printed() -> str:
     lines = [
         "# Roles",
         "",
-        "Printed from the one table in `tenants/access.py` by `tests/unit/tenants/test_access.py`. A role counts at its",
-        "place (platform, tenant or project) and below. Open to anyone who is logged in: "
+        "Printed from the one table in `tenants/access.py` by `tests/unit/tenants/test_access.py`. A role counts at",
+        "its place (platform, tenant or project) and below. Open to anyone who is logged in: "
         + ", ".join(f"`{verb}`" for verb in sorted(OPEN_TO_ALL))
         + ".",
         "",

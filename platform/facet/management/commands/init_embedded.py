@@ -1,4 +1,4 @@
-"""`manage.py init_embedded`: the tables of an embedded stack, and its first admin, whose password lies in FACET_HOME."""
+"""`manage.py init_embedded`: the tables of an embedded stack, and its first admin (password in FACET_HOME)."""
 
 from __future__ import annotations
 
