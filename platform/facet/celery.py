@@ -6,8 +6,10 @@ import os
 
 from celery import Celery
 from celery.fixups.django import DjangoFixup, DjangoWorkerFixup
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
+from django.conf import settings
 from django.db import connections
+from prometheus_client import start_http_server
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "facet.settings")
 
@@ -43,3 +45,10 @@ app.autodiscover_tasks(["facet.operations"])
 @setup_logging.connect
 def leave_logging_alone(**_: object) -> None:
     """Django has configured it (facet.logs); Celery must not do it again."""
+
+
+@worker_ready.connect
+def show_metrics(**_: object) -> None:
+    """A worker's own counters, for whoever asked for them."""
+    if settings.FACET_METRICS_PORT:
+        start_http_server(settings.FACET_METRICS_PORT, addr=settings.FACET_BIND)

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView
 
+from facet.operations.metrics import Queue
 from facet.rest.problems import NotFound, Problem, plain
 
 
@@ -29,9 +30,18 @@ def ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
+QUEUE = prometheus_client.CollectorRegistry()
+QUEUE.register(Queue())
+
+
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format."""
-    return HttpResponse(prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST)
+    """Prometheus' text format: this process's counters, and the queue as the database has it now."""
+    text = prometheus_client.generate_latest()
+    try:
+        text += prometheus_client.generate_latest(QUEUE)
+    except DatabaseError:
+        text += b"# the database does not answer: nothing is known of the queue\n"
+    return HttpResponse(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 class Schema(SpectacularAPIView):

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest, HttpResponse
 
+from facet.operations import metrics
 from facet.rest.ids import uuid7
 from tenants import access, credentials
 
@@ -36,14 +37,17 @@ class Requests:
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(request=request.request_id):
             response = self.get_response(request)
+            seconds = time.monotonic() - started
             if request.path not in ("/healthz", "/readyz", "/metrics"):
                 log.info(
                     "request",
                     method=request.method,
                     path=request.path,
                     status=response.status_code,
-                    ms=round((time.monotonic() - started) * 1000, 1),
+                    ms=round(seconds * 1000, 1),
                 )
+                route = request.resolver_match.route if request.resolver_match else "none"
+                metrics.answered(method=request.method, route=route, status=response.status_code, seconds=seconds)
         response["X-Request-Id"] = request.request_id
         return response
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from django.core.management import CommandError
+from django.test import Client
 
 from facet import serving
+from facet.operations import engine
+from facet.operations.wakeups import wake
+from facet.rest.ids import uuid7
 
 NOWHERE = "203.0.113.7"  # a documentation address: nothing could be bound to it here
 
@@ -49,3 +54,21 @@ def test_the_command_itself_refuses_with_the_sentence_alone():
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: FACET_BIND=0.0.0.0 would serve passwords"), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_metrics_tell_of_requests_passes_and_the_queue_and_of_nobody(admin, acme):
+    wake("stranger", uuid7(), tenant_id=acme.tenant.id)
+    assert acme.viewer.get(f"projects/{acme.project.id}").status == 200
+    assert acme.viewer.get(f"projects/{uuid7()}").status == 404
+    assert acme.viewer.get("made-up-path").status == 404
+    assert engine.take_next()
+    wake("stranger", uuid7())
+    told = Client().get("/metrics").content.decode()
+    assert re.search(
+        r'facet_http_requests_total\{method="GET",route="api/v1/projects/<uuid:pk>",status="200"\} \d', told
+    )
+    assert re.search(r'facet_passes_total\{kind="stranger",outcome="failed"\} \d', told)
+    assert "facet_wakeups_due 1.0" in told
+    assert "facet_wakeups_failing 1.0" in told
+    for secret in (str(acme.tenant.id), str(acme.project.id), "acme", "made-up-path"):
+        assert secret not in told

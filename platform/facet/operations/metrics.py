@@ -12,6 +12,10 @@ from django.db import connection
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+REQUESTS = prometheus_client.Counter(
+    "facet_http_requests", "Answers of this web process, by method, route and status.", ["method", "route", "status"]
+)
+REQUEST_SECONDS = prometheus_client.Histogram("facet_http_request_seconds", "How long answers took.", ["method"])
 PASSES = prometheus_client.Counter("facet_passes", "Passes that ended, by kind and outcome.", ["kind", "outcome"])
 PASS_SECONDS = prometheus_client.Histogram("facet_pass_seconds", "How long passes took, by kind.", ["kind"])
 
@@ -50,6 +54,16 @@ def passing(kind: str) -> Iterator[Passing]:
     finally:
         PASSES.labels(kind, told.outcome).inc()
         PASS_SECONDS.labels(kind).observe(time.monotonic() - began)
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def answered(*, method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answer. What callers may make up (paths, methods) never becomes a name here."""
+    known = method if method in METHODS else "other"
+    REQUESTS.labels(known, route, str(status)).inc()
+    REQUEST_SECONDS.labels(known).observe(seconds)
 
 
 class Queue(Collector):
