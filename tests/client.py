@@ -15,7 +15,7 @@ class Answer:
         self.status = response.status_code
         self.headers = response.headers
         kind = response.headers.get("Content-Type", "")
-        self.body = response.json() if "json" in kind else response.content
+        self.body = response.json() if "json" in kind and response.content else response.content
         self.is_problem = kind.startswith("application/problem+json")
 
     def __getitem__(self, name: str) -> Any:

@@ -13,13 +13,15 @@ from facet.operations.models import Operation
 from infra import endpoints
 from infra.models import Addon, Flavor, Image, Site, Zone
 from scheduler.models import Allocation, ResourcePool
+from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
 from tests import factories, ground, sites
 from tests.client import Answer, Api
 from tests.factories import as_system
 
 RANGE = "10.9.0.10-10.9.0.90"
-POOL = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib": 65536}}
+PART = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib": 65536}}
+POOL = PART | {"limit": {"vcpu": 100, "memory_mib": 262144}}
 CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
 Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
 MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables that asking alone writes to
@@ -27,13 +29,12 @@ MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables t
 
 @dataclass(frozen=True)
 class Belongings:
-    """What a project has, and (`whole`) its tenant as such; with a client for each role."""
+    """What a project has, and (`whole`) its tenant as such; with its people. `name`: what all names begin with."""
 
+    name: str
     tenant: Tenant
     project: Project
-    tenant_admin: Api
-    editor: Api
-    people: dict[str, User]
+    people: dict[str, User | ServiceAccount]  # admin, editor, viewer, ci
     ids: Ids
     whole: Ids
 
@@ -72,6 +73,13 @@ def made(answer: Answer) -> Any:
     return answer.body
 
 
+def client(who: User | ServiceAccount) -> Api:
+    """Their client, with a token of its own."""
+    with as_system():
+        owner = {"user": who} if isinstance(who, User) else {"service_account": who}
+        return Api(credentials.issue(**owner)[1])
+
+
 def belongings(it: Api, name: str) -> Belongings:
     """A tenant with one object of every kind; all their names begin with its own."""
     tenant = factories.tenant(name)
@@ -85,17 +93,19 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
                                                         "vms": 100, "clusters": 10})  # fmt: skip
     place = f"projects/{project.id}"
     roles = {"admin": Role.TENANT_ADMIN, "editor": Role.PROJECT_EDITOR, "viewer": Role.PROJECT_VIEWER}
-    people = {short: factories.user(f"{name}-{short}") for short in roles}
+    people: dict[str, Any] = {short: factories.user(f"{name}-{short}") for short in roles}
     with as_system():
         for short, role in roles.items():
             where = None if role == Role.TENANT_ADMIN else project
             Member.objects.create(tenant=tenant, project=where, user=people[short], role=role)
-    admin, editor = (Api(factories.token_of(people[short])) for short in ("admin", "editor"))
-    made(admin.post(f"{place}/pools", POOL | {"name": f"{name}-part"}))
+    admin, editor = client(people["admin"]), client(people["editor"])
+    made(admin.post(f"{place}/pools", PART | {"name": f"{name}-part"}))
     account = made(admin.post(f"{place}/service-accounts", {"name": f"{name}-ci", "role": "project-editor"}))
     made(admin.post(f"service-accounts/{account['id']}/tokens", {"name": f"{name}-token"}))
     made(editor.post(f"{place}/clusters", CLUSTER | {"name": f"{name}-shop"}))
-    return Belongings(tenant, project, admin, editor, people, *_ids_of(tenant, project))
+    with as_system():
+        people["ci"] = ServiceAccount.objects.get(pk=account["id"])
+    return Belongings(name, tenant, project, people, *_ids_of(tenant, project))
 
 
 def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
