@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
@@ -44,6 +46,14 @@ def issue(
         expires_at=timezone.now() + life,
     )
     return token, text
+
+
+def end_all(user: User) -> None:
+    """End every token and every session of a user."""
+    Token.objects.filter(user=user).delete()
+    for session in Session.objects.filter(expire_date__gt=timezone.now()):
+        if session.get_decoded().get(SESSION_KEY) == str(user.id):
+            session.delete()
 
 
 def digest(text: str) -> bytes:

@@ -9,13 +9,13 @@ from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from facet.operations import engine, events
 from facet.rest.access import Actor
-from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
+from facet.rest.problems import Conflict, InUse, Invalid, NameTaken, NotFound
 
 from . import credentials, quota
 from .models import (
@@ -34,7 +34,7 @@ from .models import (
 
 
 def _create(found: Any, sentence: str) -> None:
-    """Insert, or say in the user's words which name is taken."""
+    """Insert, or say in the user's words that the name is taken."""
     try:
         with transaction.atomic():
             found.save(force_insert=True)
@@ -44,6 +44,8 @@ def _create(found: Any, sentence: str) -> None:
 
 def change(found: Any, changes: dict[str, Any], sentence: str = "The name is taken.") -> None:
     """Compare-and-set: write `changes` if nobody else did since `found` was read. Raises Conflict, NameTaken."""
+    if not different(found, changes):
+        return
     try:
         with transaction.atomic():
             won = (
@@ -56,6 +58,11 @@ def change(found: Any, changes: dict[str, Any], sentence: str = "The name is tak
     if not won:
         raise Conflict("Someone else changed it at this moment. Look again.")
     found.refresh_from_db()
+
+
+def different(found: Any, changes: dict[str, Any]) -> bool:
+    """Whether `changes` would change anything: what is said twice is done, and told, once."""
+    return any(getattr(found, name) != value for name, value in changes.items())
 
 
 # --- people --------------------------------------------------------------------------------------------------------
@@ -78,19 +85,23 @@ def create_user(*, name: str, password: str, email: str = "", by: Actor) -> User
 
 
 def update_user(*, user: User, changes: dict[str, Any], by: Actor) -> User:
-    """Change e-mail, password, or disable. The last platform-admin cannot be disabled."""
+    """Change e-mail, password, or disable; the last two end every token and session of theirs.
+
+    The last platform-admin cannot be disabled.
+    """
     password = changes.pop("password", None)
     if password is not None:
         check_password(password, user)
         user.set_password(password)
-        changes["password"] = user.password
-        Token.objects.filter(user=user).delete()
     if changes.get("disabled"):
         _keep_an_admin(without_user=user)
-    before = {name: getattr(user, name) for name in changes if name != "password"}
-    change(user, changes)
-    after = {name: value for name, value in changes.items() if name != "password"}
-    after |= {"password": "changed"} if password is not None else {}
+    if password is not None or changes.get("disabled"):
+        credentials.end_all(user)
+    before = {name: getattr(user, name) for name in changes}
+    if password is None and not different(user, changes):
+        return user
+    change(user, changes | ({"password": user.password} if password is not None else {}))
+    after = changes | ({"password": "changed"} if password is not None else {})
     events.record("user.update", by=by, kind="user", id=user.id, name=user.name, before=before, after=after)
     return user
 
@@ -118,6 +129,8 @@ def set_group(*, group: Group | None, name: str | None, users: Sequence[str] | N
         verb = "group.update"
     if users is not None:
         group.users.set([user_named(user, "users") for user in users])
+        if Member.objects.filter(group=group, role=Role.PLATFORM_ADMIN).exists():
+            _keep_an_admin()
     after = {"users": sorted(group.users.values_list("name", flat=True))}
     events.record(verb, by=by, kind="group", id=group.id, name=group.name, after=after)
     return group
@@ -148,6 +161,15 @@ def _name_or_id(text: str) -> Q:
 # --- tenants and projects ------------------------------------------------------------------------------------------
 
 
+def hold(owner: Tenant | Project) -> None:
+    """Until the transaction ends this tenant or project is not deleted. Raises NotFound when it is already."""
+    with connection.cursor() as cursor:
+        table = owner._meta.db_table
+        cursor.execute(f"select 1 from {table} where id = %s and deleted_at is null for share", [owner.pk])  # noqa: S608
+        if cursor.fetchone() is None:
+            raise NotFound("There is no such object, or it is not yours.")
+
+
 def create_tenant(*, name: str, description: str, limits: quota.Limits, by: Actor) -> Tenant:
     tenant = Tenant(name=name, description=description)
     _create(tenant, f"A tenant named {name} exists.")
@@ -159,6 +181,8 @@ def create_tenant(*, name: str, description: str, limits: quota.Limits, by: Acto
 
 def update_tenant(*, tenant: Tenant, changes: dict[str, Any], by: Actor) -> Tenant:
     before = {name: getattr(tenant, name) for name in changes}
+    if not different(tenant, changes):
+        return tenant
     change(tenant, changes, "A tenant of this name exists.")
     events.record(
         "tenant.update",
@@ -175,7 +199,7 @@ def update_tenant(*, tenant: Tenant, changes: dict[str, Any], by: Actor) -> Tena
 
 def delete_tenant(*, tenant: Tenant, by: Actor) -> None:
     """Delete a tenant that holds nothing. Raises InUse naming what it holds."""
-    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    quota.lock(tenant, None)
     holders = [{"kind": "project", "name": p.name} for p in Project.objects.filter(tenant=tenant, deleted_at=None)]
     holders += quota.in_use(tenant=tenant) + engine.holders("tenant", tenant.id)
     if holders:
@@ -185,6 +209,7 @@ def delete_tenant(*, tenant: Tenant, by: Actor) -> None:
 
 
 def create_project(*, tenant: Tenant, name: str, description: str, limits: quota.Limits, by: Actor) -> Project:
+    hold(tenant)
     project = Project(tenant=tenant, name=name, description=description)
     _create(project, f"{tenant.name} has a project named {name}.")
     events.record(
@@ -203,6 +228,8 @@ def create_project(*, tenant: Tenant, name: str, description: str, limits: quota
 
 def update_project(*, project: Project, changes: dict[str, Any], by: Actor) -> Project:
     before = {name: getattr(project, name) for name in changes}
+    if not different(project, changes):
+        return project
     change(project, changes, "The tenant has a project of this name.")
     _project_event("project.update", project, by, before=before, after=changes)
     return project
@@ -210,7 +237,8 @@ def update_project(*, project: Project, changes: dict[str, Any], by: Actor) -> P
 
 def delete_project(*, project: Project, by: Actor) -> None:
     """Delete a project that holds nothing: its quota returns to the tenant, its service accounts lose their tokens."""
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    quota.lock(project.tenant, project)
+    quota.lock_all(project.tenant, project)
     holders = quota.in_use(tenant=project.tenant, project=project) + engine.holders("project", project.id)
     if holders:
         raise InUse(f"{project.name} still holds {_list(holders)}.", holders=holders)
@@ -258,6 +286,9 @@ def add_member(
         raise Invalid({"role": f"Here: {', '.join(sorted(r.value for r in allowed))}."})
     if [bool(user), bool(group), bool(service_account)].count(True) != 1:
         raise Invalid({"user": "Exactly one of user, group, service_account."})
+    place = project or tenant
+    if place is not None:
+        hold(place)
     member = Member(tenant=tenant, project=project, role=role)
     if user:
         member.user = user_named(user, "user")
@@ -310,8 +341,10 @@ def _member_event(verb: str, member: Member, by: Actor) -> None:
 
 
 def create_service_account(*, project: Project, name: str, role: str, by: Actor) -> ServiceAccount:
+    hold(project)
     account = ServiceAccount(tenant_id=project.tenant_id, project=project, name=name)
     _create(account, f"{project.name} has a service account named {name}.")
+    _account_event("service-account.create", account, by, after={"role": role})
     add_member(
         tenant=project.tenant, project=project, role=role, user=None, group=None, service_account=str(account.id), by=by
     )
@@ -319,32 +352,49 @@ def create_service_account(*, project: Project, name: str, role: str, by: Actor)
 
 
 def delete_service_account(*, account: ServiceAccount, by: Actor) -> None:
+    _account_event("service-account.delete", account, by)
+    account.delete()
+
+
+def _account_event(verb: str, account: ServiceAccount, by: Actor, **more: Any) -> None:
     events.record(
-        "service-account.delete",
+        verb,
         by=by,
         kind="service-account",
         id=account.id,
         name=account.name,
         tenant_id=account.tenant_id,
         project_id=account.project_id,
+        **more,
     )
-    account.delete()
 
 
 def issue_token(
     *, user: User | None = None, account: ServiceAccount | None = None, name: str, life_s: int | None, by: Actor
 ) -> tuple[Token, str]:
     life = timedelta(seconds=life_s) if life_s is not None else credentials.DEFAULT_LIFE
+    if account is not None:
+        hold(account.project)
     token, text = credentials.issue(user=user, service_account=account, name=name, life=life)
-    owner: Any = user or account
+    _token_event("token.create", token, by, expires_at=token.expires_at.isoformat())
+    return token, text
+
+
+def end_token(*, token: Token, by: Actor) -> None:
+    _token_event("token.delete", token, by)
+    token.delete()
+
+
+def _token_event(verb: str, token: Token, by: Actor, **more: str) -> None:
+    account = token.service_account
+    owner: Any = account or token.user
     events.record(
-        "token.create",
+        verb,
         by=by,
-        kind="user" if user else "service-account",
+        kind="service-account" if account else "user",
         id=owner.id,
         name=owner.name,
         tenant_id=account.tenant_id if account else None,
         project_id=account.project_id if account else None,
-        after={"token": str(token.id), "name": name, "expires_at": token.expires_at.isoformat()},
+        after={"token": str(token.id), "name": token.name, **more},
     )
-    return token, text

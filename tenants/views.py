@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from facet.operations import engine
 from facet.rest.access import Actor
-from facet.rest.endpoint import Endpoint
+from facet.rest.endpoint import Endpoint, etag
 from facet.rest.problems import NotFound
 
 from . import login, quota, services
@@ -20,6 +20,11 @@ from . import serializers as shapes
 from .models import Group, Member, Project, Quota, ServiceAccount, Tenant, Token, User
 
 VERSION = "0.1.0"
+SERVICE_ACCOUNTS = (
+    ServiceAccount.objects.filter(project__deleted_at=None)
+    .select_related("tenant", "project")
+    .prefetch_related("memberships")
+)
 
 
 class LoginEndpoint(Endpoint):
@@ -41,10 +46,12 @@ class LoginEndpoint(Endpoint):
         return Response(body, status=201)
 
     def logout(self, request: Any) -> Response:
-        """End the token that this request carries."""
+        """End the token, or the session, that this request carries."""
         with self.access.context():
             if self.access.token_id is not None:
                 Token.objects.filter(pk=self.access.token_id).delete()
+        if self.access.by_session:
+            request._request.session.flush()
         return Response(status=204)
 
 
@@ -173,7 +180,7 @@ class OwnTokenEndpoint(Endpoint):
         return self.once(lambda: secret(issue_for(actor, data, actor)))
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
-        self.get_object().delete()
+        services.end_token(token=self.get_object(), by=self.access.actor)
         return Response(status=204)
 
 
@@ -282,13 +289,17 @@ class TenantQuotaEndpoint(Endpoint):
 
     def retrieve(self, request: Any, **kwargs: Any) -> Response:
         """GET"""
-        tenant, project = self.of_whom()
-        rows = Quota.objects.filter(tenant=tenant, project=project)
-        names = engine.wiring().zone_names()
-        return Response({"items": quota.show(rows, names)})
+        return self.shown(quota.Sheet.of(*self.of_whom()))
+
+    def shown(self, found: quota.Sheet, status: int = 200) -> Response:
+        return Response(self._items(found), status=status, headers={"ETag": etag(found)})
+
+    @staticmethod
+    def _items(found: quota.Sheet) -> dict[str, Any]:
+        return {"items": quota.show(found.rows, engine.wiring().zone_names())}
 
     def replace(self, request: Any, **kwargs: Any) -> Response:
-        """Set all limits of one scope: what is not named goes to zero."""
+        """Set all limits of one scope: what is not named goes to zero (in a zone: is not narrowed there)."""
         return self._set(replace=True)
 
     def update(self, request: Any, **kwargs: Any) -> Response:
@@ -298,6 +309,8 @@ class TenantQuotaEndpoint(Endpoint):
     def _set(self, *, replace: bool) -> Response:
         data = self.valid()
         tenant, project = self.of_whom()
+        quota.lock(tenant, project)
+        self.check_if_match(quota.Sheet.of(tenant, project), self._items)
         zone_id = engine.wiring().zone_id(data["zone"]) if data["zone"] else None
         quota.set_limits(
             tenant=tenant,
@@ -399,7 +412,7 @@ class ProjectServiceAccountEndpoint(Endpoint):
     """A project's service accounts: processes that act on their own."""
 
     parent_model = Project
-    queryset = ServiceAccount.objects.select_related("tenant", "project").prefetch_related("memberships")
+    queryset = SERVICE_ACCOUNTS
     serializer_class = shapes.ServiceAccountSerializer
     verbs = {"list": "service-account.read", "create": "service-account.write"}
     requests = {"create": shapes.ServiceAccountRequest}
@@ -421,7 +434,7 @@ class ProjectServiceAccountEndpoint(Endpoint):
 class ServiceAccountEndpoint(Endpoint):
     """One service account."""
 
-    queryset = ServiceAccount.objects.select_related("tenant", "project").prefetch_related("memberships")
+    queryset = SERVICE_ACCOUNTS
     serializer_class = shapes.ServiceAccountSerializer
     verbs = {"retrieve": "service-account.read", "destroy": "service-account.write"}
     answers = {"destroy": (204, None)}

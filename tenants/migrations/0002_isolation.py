@@ -43,7 +43,10 @@ begin
     else
         return query
             select 'service-account', s.id, s.name::text, t.id, facet_grants(null, s.id)
-            from tenants_serviceaccount s where s.id = t.service_account_id;
+            from tenants_serviceaccount s
+            join tenants_project p on p.id = s.project_id and p.deleted_at is null
+            join tenants_tenant o on o.id = s.tenant_id and o.deleted_at is null
+            where s.id = t.service_account_id;
     end if;
 end $$;
 

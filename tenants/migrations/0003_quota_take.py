@@ -3,8 +3,9 @@
 from django.db import migrations
 
 # p_amounts: [{"zone": uuid | null, "resource": text, "amount": bigint}], negative to give back.
-# Every existing row of project and tenant is charged: over all zones (must exist: a missing one is a limit of zero), and
-# the zone's own, which only narrow. All or nothing: answers null, or the refusing rows as
+# Every row of project and tenant is charged: over all zones (must exist: a missing one is a limit of zero), and the
+# zone's own, which only narrow. Those are made here without a limit, so that a zone has been counted from its first
+# claim on when someone narrows it, and what is given back was taken there. All or nothing: answers null, or the refusing rows as
 # [{"scope": "project" | "tenant", "zone", "resource", "limit", "used", "asked"}].
 QUOTA_TAKE = """
 create function quota_take(p_tenant uuid, p_project uuid, p_amounts jsonb) returns jsonb
@@ -12,6 +13,17 @@ language plpgsql volatile as $$
 declare
     refused jsonb;
 begin
+    insert into tenants_quota (id, tenant_id, project_id, zone_id, resource, "limit", used, handed_down)
+    select gen_random_uuid(), p_tenant, s.project_id, a.zone_id, a.resource, null, 0, 0
+    from (select distinct x ->> 'resource' as resource, (x ->> 'zone')::uuid as zone_id
+          from jsonb_array_elements(p_amounts) x where x ->> 'zone' is not null and (x ->> 'amount')::bigint > 0) a
+    cross join (values (p_project), (null::uuid)) s (project_id)
+    where not exists (
+        select 1 from tenants_quota q where q.tenant_id = p_tenant and q.project_id is not distinct from s.project_id
+        and q.zone_id = a.zone_id and q.resource = a.resource)
+    order by s.project_id nulls last, a.zone_id, a.resource
+    on conflict do nothing;
+
     perform 1 from tenants_quota q
     where q.tenant_id = p_tenant and (q.project_id = p_project or q.project_id is null)
       and q.resource in (select a ->> 'resource' from jsonb_array_elements(p_amounts) a)
