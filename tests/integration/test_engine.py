@@ -319,6 +319,14 @@ def test_a_bell_without_a_broker_says_so_and_holds_nobody_up(tmp_path, broker, a
     assert done.stdout.count("the bell is out of order") == 1
 
 
+def test_a_transaction_that_wakes_many_rings_for_the_slots_and_no_more(settings):
+    settings.FACET_WORKER_SLOTS = 3
+    with transaction.atomic():
+        for _ in range(50):
+            wake()
+        assert sum(known is bell.ring for _, known, _ in connection.run_on_commit) == 3
+
+
 def test_what_is_woken_without_a_broker_is_kept():
     with transaction.atomic():
         keys = [wake() for _ in range(5)]

@@ -92,7 +92,8 @@ def wake(
             _WAKE,
             {"id": uuid7(), "kind": kind, "key": key, "tenant_id": tenant_id, "site_id": site_id, "after_s": after_s},
         )
-    if after_s == 0:
+    rung = sum(known is bell.ring for _, known, _ in connection.run_on_commit)
+    if after_s == 0 and rung < settings.FACET_WORKER_SLOTS:  # who hears one goes on until nothing is due
         transaction.on_commit(bell.ring, robust=True)
 
 
