@@ -9,9 +9,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from facet.management.commands import doctor, rotate_keys
 from facet.rest import secrets
 from infra import outside
 from infra.models import Site
@@ -75,6 +77,19 @@ def test_the_doctor_names_what_is_wrong_and_the_fix(settings, tmp_path):
     assert "chmod 600" in told
     assert "openssl rand" in told
     assert "FACET_TLS_CERT" in told
+
+
+def test_the_doctor_sees_a_clock_that_is_wrong(monkeypatch):
+    assert doctor.clock() == "as the database's"
+    monkeypatch.setattr(doctor.time, "time", lambda: 1_000_000_000.0)
+    with pytest.raises(doctor.Wrong, match="NTP"):
+        doctor.clock()
+
+
+def test_every_sealed_column_is_sealed_anew():
+    known = {(sealed.model, sealed.column) for sealed in rotate_keys.SEALED}
+    there = {(model, field.name) for model in apps.get_models() for field in model._meta.fields}
+    assert known == {(model, name) for model, name in there if name.endswith("_sealed")}
 
 
 @pytest.fixture

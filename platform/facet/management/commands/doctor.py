@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from facet import serving
 from facet.rest.secrets import Ring
 
 SHORTEST_SECRET = 32
+CLOCKS_APART_S = 5
 
 
 class Wrong(Exception):
@@ -56,6 +58,16 @@ def migrations() -> str:
     if left:
         raise Wrong(f"{len(left)} migrations are not applied. Run: facet-manage migrate --database owner")
     return "all applied"
+
+
+def clock() -> str:
+    """Tokens, links and certificates are judged by this machine's clock, leases by the database's."""
+    with connection.cursor() as cursor:
+        cursor.execute("select extract(epoch from clock_timestamp())")
+        apart_s = abs(float(cursor.fetchone()[0]) - time.time())
+    if apart_s > CLOCKS_APART_S:
+        raise Wrong(f"This machine's clock and the database's are {apart_s:.0f} s apart. Let both follow NTP.")
+    return "as the database's"
 
 
 def keys() -> str:
@@ -102,6 +114,7 @@ CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("database", database),
     ("role", role),
     ("migrations", migrations),
+    ("clock", clock),
     ("keys", keys),
     ("secret key", secret_key),
     ("doorbell", doorbell),
