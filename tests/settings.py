@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 OWN_HOME = Path(tempfile.mkdtemp(prefix="facet-test-"))
+(OWN_HOME / "static").mkdir()  # whitenoise looks for it
 os.environ["FACET_HOME"] = str(OWN_HOME)
 os.environ["FACET_SECRET_KEY"] = "only for tests, and long enough to be taken for a key"
 os.environ["FACET_KEYS_FILE"] = str(OWN_HOME / "keys.json")
