@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import facet.clusters.reconcile
+import facet.clusters.scaling
 import facet.clusters.services
 import facet.workloads.watching
 import infra.reconcile
@@ -29,7 +30,7 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
 }
 CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
-    "cluster.scale": facet.clusters.services.cancel_scale,
+    "cluster.scale": facet.clusters.scaling.cancel_scale,
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
@@ -53,3 +54,8 @@ def zone_id(name_or_id: str) -> UUID:
 
 def zone_names() -> Mapping[UUID, str]:
     return dict(Zone.objects.values_list("id", "name"))
+
+
+def used_in_zone(tenant_id: UUID, project_id: UUID | None, zone_id: UUID) -> Mapping[str, int]:
+    """For tenants' quotas, which begin to narrow a zone when things stand in it already."""
+    return scheduler.use.in_zone(tenant_id, project_id, zone_id)

@@ -50,7 +50,8 @@ class Ground:
 
     project: Project
     site: Site
-    zones: Sequence[Zone]
+    zone_ids: Sequence[UUID]  # all that were named
+    zones: Sequence[Zone]  # those of them that take something new
     image: Image
     pools: Mapping[UUID, ResourcePool]  # by zone: whose room is spent
     networks: Sequence[PhysicalNetwork]
@@ -107,16 +108,17 @@ def ground_of(cluster: Cluster, zone_ids: Sequence[UUID]) -> Ground:
 
 
 def _ground(project: Project, site: Site, zones: Sequence[Zone], image_: Image) -> Ground:
-    shut = [zone for zone in zones if zone.phase != ZonePhase.ACTIVE]
-    if len(shut) == len(zones):
-        raise Conflict(f"Zone {shut[0].name} takes nothing new: it is {shut[0].phase}.", code="zone_not_active")
+    active = [zone for zone in zones if zone.phase == ZonePhase.ACTIVE]
+    if not active:
+        raise Conflict(f"Zone {zones[0].name} takes nothing new: it is {zones[0].phase}.", code="zone_not_active")
     return Ground(
         project=project,
         site=site,
-        zones=zones,
+        zone_ids=[zone.id for zone in zones],
+        zones=active,
         image=image_,
-        pools=pools_for(project, zones),
-        networks=list(PhysicalNetwork.objects.filter(zones__in=zones, present=True).distinct().order_by("name", "id")),
+        pools=pools_for(project, active),
+        networks=list(PhysicalNetwork.objects.filter(zones__in=active, present=True).distinct().order_by("name", "id")),
         flavors={flavor.name: flavor for flavor in Flavor.objects.all()},
     )
 
@@ -166,7 +168,7 @@ def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
         name=data["name"],
         framework=data["framework"],
         version=where.image.version,
-        zone_ids=[zone.id for zone in where.zones],
+        zone_ids=list(where.zone_ids),
         control_planes=data["control_planes"]["count"],
         control_plane_flavor=planes_flavor.name,
         pod_cidr=network.get("pod_cidr") or kind.default_pod_cidr,
@@ -300,9 +302,8 @@ def settle(batch: Batch, plan: Plan, where: Ground) -> None:
     """Write onto the (unsaved) VMs what the plan decides: the zone, and a network that their host reaches."""
     placed = {one.key: one for one in plan.placements}
     hosts = {host.id: host for host in Host.objects.filter(pk__in={one.host_id for one in plan.placements})}
-    in_zone: dict[UUID, list[PhysicalNetwork]] = {
-        zone.id: [net for net in where.networks if net in set(zone.networks.all())] for zone in where.zones
-    }
+    lent = {zone.id: set(zone.networks.all()) for zone in where.zones}
+    in_zone = {zone_id: [net for net in where.networks if net in nets] for zone_id, nets in lent.items()}
     for vm in batch.vms:
         one = placed[vm.id]
         vm.zone_id = one.zone_id

@@ -123,6 +123,10 @@ class NodePhase(models.TextChoices):
     GONE = "gone"
 
 
+JOINED_PHASES = (NodePhase.READY, NodePhase.NOT_READY)
+GONE_PHASES = (NodePhase.REMOVING, NodePhase.GONE)
+
+
 class Node(Owned, models.Model):
     """A member of a cluster. `pool` null: a control plane."""
 

@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from django.db.models import Q
+
 from facet.operations import services as operations
 from facet.operations.services import Step
 from facet.workloads.models import VM, VmPhase
 
-from .models import Cluster, ClusterPhase, Node, NodePhase, NodeRole
+from .asking import CLUSTER_KIND
+from .models import JOINED_PHASES, Cluster, ClusterPhase, Node, NodePhase, NodeRole
 
 BUILT = (VmPhase.BUILT, VmPhase.RUNNING)
+DRAIN = "drain"
 
 
 def tell(cluster: Cluster) -> None:
     """Report the open operation's steps. In a transaction."""
+    operation = operations.open_ones(CLUSTER_KIND, cluster.id).order_by("-created_at").first()
+    if operation is None:
+        return
     if cluster.phase == ClusterPhase.DELETING:
-        operations.report("cluster", cluster.id, _going(cluster))
+        steps = _going(cluster)
     else:
-        operations.report("cluster", cluster.id, _coming(cluster))
+        steps = _coming(cluster, {step["name"]: step["total"] for step in operation.steps})
+    operations.report(CLUSTER_KIND, cluster.id, steps)
 
 
-def _coming(cluster: Cluster) -> list[Step]:
+def _coming(cluster: Cluster, totals: Mapping[str, int]) -> list[Step]:
+    """`totals` of the steps as they were told before: those that drain are counted while they are there."""
     rows = list(
         Node.objects.filter(cluster=cluster)
         .exclude(phase=NodePhase.GONE)
         .values_list("role", "phase", "ready", "vm__phase")
     )
     wanted = [row for row in rows if row[1] != NodePhase.REMOVING]
-    going = len(rows) - len(wanted)
     planes = [row for row in wanted if row[0] == NodeRole.CONTROL_PLANE]
     workers = [row for row in wanted if row[0] == NodeRole.WORKER]
-    joined = (NodePhase.READY, NodePhase.NOT_READY)
     steps = [
         _step("machines", "Machines are made", sum(row[3] in BUILT for row in wanted), len(wanted)),
-        _step("control-plane", "The control plane answers", sum(row[1] in joined for row in planes), len(planes)),
+        _step(
+            "control-plane", "The control plane answers", sum(row[1] in JOINED_PHASES for row in planes), len(planes)
+        ),
         _step("addons", "Add-ons are applied", int(cluster.addons_at is not None), 1),
-        _step("workers", "Workers join", sum(row[1] in joined for row in workers), len(workers)),
+        _step("workers", "Workers join", sum(row[1] in JOINED_PHASES for row in workers), len(workers)),
         _step("ready", "Nodes are Ready", sum(row[2] for row in wanted), len(wanted)),
     ]
-    if going:
-        steps.insert(4, Step("drain", "Nodes that go are drained and removed", "running", 0, going))
+    going = len(rows) - len(wanted)
+    leavers = max(going, totals.get(DRAIN, 0))
+    if leavers:
+        steps.insert(4, _step(DRAIN, "Nodes that go are drained and removed", leavers - going, leavers))
     return _in_turn(steps)
 
 
 def _going(cluster: Cluster) -> list[Step]:
-    vms = VM.objects.filter(node__cluster=cluster)
+    """Machines that had gone before the delete was asked for are no part of it."""
+    there = Q(deleted_at=None) | Q(deleted_at__gte=cluster.delete_asked_at)
+    vms = VM.objects.filter(there, node__cluster=cluster)
     total, gone = vms.count(), vms.exclude(deleted_at=None).count()
     return _in_turn(
         [_step("machines", "Machines are removed", gone, total), Step("rest", "What they held is given back")]

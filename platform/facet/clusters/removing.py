@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.utils import timezone
 
 from facet.operations import services as operations
 from facet.operations.engine import Again, Done, Outcome
-from facet.workloads import folders, machines
+from facet.workloads import folders, machines, removal
 from facet.workloads.models import VM
 from infra import endpoints
 from scheduler import ledger
 
-from . import converging, progress, services
+from . import progress, services
+from .asking import CLUSTER_KIND
+from .building import rule_name
 from .models import Cluster, Node, NodePhase
 from .scene import Scene
 
@@ -24,25 +28,28 @@ def remove(scene: Scene) -> Outcome:
     scene.tasks = machines.settle_tasks(scene.turn, scene.driver)
     left = [vm for vm in scene.vms if vm.deleted_at is None]
     if left:
-        removal = machines.remove(scene.turn, scene.site, scene.driver, left, scene.tasks.running)
-        with scene.turn.transaction():
-            _forget_nodes(scene.cluster)
-            progress.tell(scene.cluster)
-            refusal = removal.refusal
-            reason = (
-                {"code": refusal.code, "sentence": refusal.reason, "action": "Mend it at the site."}
-                if refusal
-                else None
-            )
-            Cluster.objects.filter(pk=scene.cluster.pk).update(reason=reason)
-        if removal.left:
-            return Again(REFUSED_S if removal.refusal else TASKS_S)
+        outcome = _remove_machines(scene, left)
+        if outcome is not None:
+            return outcome
     scene.turn.renew()
-    scene.driver.ensure_no_rule(converging.rule_name(scene.cluster))
+    scene.driver.ensure_no_rule(rule_name(scene.cluster))
     folders.tidy(
         scene.turn, scene.driver, project_id=scene.cluster.project_id, zone_ids=[zone.id for zone in scene.zones]
     )
     return _gone(scene)
+
+
+def _remove_machines(scene: Scene, left: Sequence[VM]) -> Outcome | None:
+    removed = removal.remove(scene.turn, scene.site, scene.driver, left, scene.tasks.running)
+    if removed.refusal is not None:
+        scene.wait(removed.refusal.code, f"A machine may not go yet. {removed.refusal.reason}")
+    with scene.turn.transaction():
+        _forget_nodes(scene.cluster)
+        scene.tell_reason()
+        progress.tell(scene.cluster)
+    if not removed.left:
+        return None
+    return Again(REFUSED_S if removed.refusal else TASKS_S)
 
 
 def _forget_nodes(cluster: Cluster) -> None:
@@ -54,16 +61,16 @@ def _gone(scene: Scene) -> Outcome:
     """The row that says deleted is the guard: only who writes it gives the rest back."""
     cluster = scene.cluster
     with scene.turn.transaction():
-        _forget_nodes(cluster)
         won = Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(
             deleted_at=timezone.now(), reason=None, secrets_sealed=b"", token_sealed=b"",
             observed_generation=cluster.generation,
         )  # fmt: skip
         if won:
+            _forget_nodes(cluster)
             endpoints.give_back(cluster.id)
             ledger.release(
                 tenant_id=cluster.tenant_id, project_id=cluster.project_id, holders=(), spend=services.ONE_CLUSTER
             )
             progress.tell(cluster)
-            operations.succeed("cluster", cluster.id, generation=cluster.generation)
+            operations.succeed(CLUSTER_KIND, cluster.id, generation=cluster.generation)
     return Done()

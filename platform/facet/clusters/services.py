@@ -1,16 +1,16 @@
-"""What teams do with clusters: ask, scale, delete, get in. Views give the contexts; see Endpoint.placed_once.
+"""What teams do with clusters: ask, delete, get in (and scale: scaling.py). Views give the contexts.
 
-Creating and scaling are three acts: `asking.wish` reads, `decide` places outside any transaction, and the verb here
-writes everything in one, the ledger last but for the wake of an object that exists.
+Creating is three acts, see Endpoint.placed_once: `asking.wish` reads, `decide` places outside any transaction, and the
+verb here writes everything in one, the ledger last but for the wake of an object that exists.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -19,22 +19,18 @@ from facet.clusters.frameworks.base import (
     BadSpec,
     ClusterRefused,
     Level,
-    NodePlan,
     NotAnswering,
     Prepared,
-    Role,
-    Taint,
 )
 from facet.clusters.frameworks.catalogue import framework
 from facet.operations import events
 from facet.operations import services as operations
-from facet.operations.models import OPEN_PHASES, Operation
+from facet.operations.models import Operation
 from facet.operations.wakeups import wake
 from facet.rest.access import Actor
-from facet.rest.endpoint import LookAgain
 from facet.rest.problems import Conflict, NameTaken, NotFound, Problem
 from facet.workloads import folders
-from facet.workloads.models import VM, VmPhase
+from facet.workloads.models import VM
 from infra import endpoints
 from infra.models import Zone
 from scheduler import ledger
@@ -43,11 +39,10 @@ from tenants.models import Project
 
 from . import asking, facts
 from .asking import CLUSTER_KIND, Batch, Ground, Wish
-from .models import TRANSITIONS, Cluster, ClusterPhase, Node, NodePhase, NodePool, NodeRole
+from .models import TRANSITIONS, Cluster, ClusterPhase, Node, NodePool, NodeRole
 
 ONE_CLUSTER = (ledger.Spend(zone_id=None, resource="clusters", amount=1),)
 LONGEST_ACCESS = timedelta(hours=24)
-GONE_PHASES = (NodePhase.REMOVING, NodePhase.GONE)
 
 
 def target(cluster: Cluster) -> operations.Target:
@@ -66,9 +61,10 @@ def site_id_of(cluster: Cluster) -> uuid.UUID:
 
 
 def advance(cluster: Cluster, to: str, **changes: Any) -> bool:
-    """Move the phase by compare-and-set over TRANSITIONS; False when it had moved already."""
+    """Move the phase by compare-and-set over TRANSITIONS; False when it had moved already, or more was asked for."""
     sources = [phase for phase, targets in TRANSITIONS.items() if to in targets]
-    return bool(Cluster.objects.filter(pk=cluster.pk, deleted_at=None, phase__in=sources).update(phase=to, **changes))
+    same = Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation, deleted_at=None, phase__in=sources)
+    return bool(same.update(phase=to, **changes))
 
 
 # --- asking --------------------------------------------------------------------------------------------------------
@@ -121,10 +117,10 @@ def create_cluster(*, wish: Wish, decided: Decided, by: Actor) -> tuple[Cluster,
     except IntegrityError:
         raise NameTaken(f"{where.project.name} has a cluster named {cluster.name}.") from None
     NodePool.objects.bulk_create(wish.pools)
-    _save(wish.batch, decided.plan, where)
+    save(wish.batch, decided.plan, where)
     operation = operations.start("cluster.create", target=target(cluster), by=by)
     wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=where.site.id)
-    _commit(wish.batch, decided.plan, where, spend=ONE_CLUSTER)
+    commit(wish.batch, decided.plan, where, spend=ONE_CLUSTER)
     return cluster, operation
 
 
@@ -136,14 +132,14 @@ def _lock_project(project: Project) -> None:
             raise NotFound("The project has just been deleted.")
 
 
-def _save(batch: Batch, plan: Plan, where: Ground) -> None:
+def save(batch: Batch, plan: Plan, where: Ground) -> None:
     asking.settle(batch, plan, where)
     folders.claim(project=where.project, zones=where.zones)
     VM.objects.bulk_create(batch.vms)
     Node.objects.bulk_create(batch.nodes)
 
 
-def _commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spend] = ()) -> None:
+def commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spend] = ()) -> None:
     ledger.commit(
         tenant_id=where.project.tenant_id,
         project_id=where.project.id,
@@ -154,113 +150,20 @@ def _commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spen
     )
 
 
-# --- scaling -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """One pool on its way to another size, as it was read."""
-
-    cluster: Cluster
-    pool: NodePool
-    size: int
-    ground: Ground
-    more: Batch
-    fewer: Sequence[Node]
-
-
-SCALABLE = (ClusterPhase.READY, ClusterPhase.UPDATING, ClusterPhase.FAILED)
-
-
-def read_scaling(*, pool: NodePool, size: int) -> Scaling:
-    """What another size of this pool would take. Raises Conflict where the cluster is not up to it."""
-    cluster = Cluster.objects.select_related("project").get(pk=pool.cluster_id)
-    if cluster.phase not in SCALABLE or cluster.initialized_at is None:
-        raise Conflict(f"{cluster.name} is {cluster.phase}; it can be scaled when it is ready.", code="not_ready")
-    living = list(
-        Node.objects.filter(pool=pool)
-        .exclude(phase__in=GONE_PHASES)
-        .order_by("-created_at", "-id")
-        .select_related("vm")
-    )
-    where = asking.ground_of(cluster, cluster.zone_ids)
-    return Scaling(
-        cluster=cluster,
-        pool=pool,
-        size=size,
-        ground=where,
-        more=_more(cluster, pool, size - len(living), living, where),
-        fewer=living[: max(0, len(living) - size)],
-    )
-
-
-def _more(cluster: Cluster, pool: NodePool, count: int, living: Sequence[Node], where: Ground) -> Batch:
-    if count <= 0:
-        return Batch((), (), ())
-    flavor = where.flavors[pool.flavor]
-    plan = NodePlan(
-        role=Role.WORKER,
-        pool=pool.name,
-        count=count,
-        flavor=asking.FlavorFacts(flavor.vcpu, flavor.memory_mib),
-        labels=pool.labels,
-        taints=tuple(Taint(t["key"], t["effect"], t.get("value", "")) for t in pool.taints),
-    )
-    standing = [held.host_id for held in ledger.allocations([node.vm_id for node in living]).values()]
-    try:
-        return asking.nodes(cluster, pool, count, where, flavor=flavor, plan=plan, standing=standing)
-    except BadSpec as error:
-        raise asking.invalid(error) from None
-
-
-def decide_scaling(scaling: Scaling) -> Plan:
-    return decide(scaling.more.asks, scaling.ground, seed=seed_of(uuid.uuid4()))
-
-
-def scale(*, scaling: Scaling, plan: Plan, by: Actor) -> tuple[NodePool, Operation]:
-    """Write the other size: new nodes with their room, or the mark on those that go. Raises LookAgain, Conflict."""
-    cluster, pool = scaling.cluster, scaling.pool
-    won = Cluster.objects.filter(
-        pk=cluster.pk, generation=cluster.generation, phase__in=SCALABLE, deleted_at=None
-    ).update(generation=cluster.generation + 1, phase=ClusterPhase.UPDATING, reason=None)
-    if not won:
-        raise LookAgain(f"cluster {cluster.id} changed meanwhile")
-    cluster.refresh_from_db()
-    before = pool.size
-    NodePool.objects.filter(pk=pool.pk).update(size=scaling.size, generation=pool.generation + 1)
-    pool.refresh_from_db()
-    Node.objects.filter(pk__in=[node.pk for node in scaling.fewer]).update(
-        phase=NodePhase.REMOVING, drain_asked_at=timezone.now()
-    )
-    VM.objects.filter(owner_id=cluster.id, phase=VmPhase.FAILED, deleted_at=None).update(
-        phase=VmPhase.PENDING, failures=0, reason=None
-    )
-    _save(scaling.more, plan, scaling.ground)
-    operation = operations.start(
-        "cluster.scale",
-        target=target(cluster),
-        by=by,
-        generation=cluster.generation,
-        undo={"pool": str(pool.id), "size": before},
-    )
-    if scaling.more.asks:
-        _commit(scaling.more, plan, scaling.ground)
-    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=scaling.ground.site.id)
-    return pool, operation
-
-
 # --- deleting ------------------------------------------------------------------------------------------------------
 
 
-def delete_cluster(*, cluster: Cluster, by: Actor) -> Operation:
-    """Delete wins over whatever is under way. Said twice, it is the same delete."""
+def delete_cluster(*, cluster: Cluster, by: Actor, check: Callable[[Cluster], None] | None = None) -> Operation:
+    """Delete wins over whatever is under way. Said twice, it is the same delete. `check` judges the locked row."""
     cluster = Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
+    if cluster.deleted_at is not None:
+        raise NotFound("The cluster has just been deleted.")
+    if check is not None:
+        check(cluster)
     if cluster.phase == ClusterPhase.DELETING:
-        under_way = Operation.objects.filter(
-            target_kind=CLUSTER_KIND, target_id=cluster.id, verb="cluster.delete", phase__in=OPEN_PHASES
-        ).first()
+        under_way = operations.open_ones(CLUSTER_KIND, cluster.id).filter(verb="cluster.delete").first()
         if under_way is not None:
-            return under_way
+            return cast(Operation, under_way)
     generation = cluster.generation + 1
     Cluster.objects.filter(pk=cluster.pk).update(
         phase=ClusterPhase.DELETING, delete_asked_at=timezone.now(), generation=generation, reason=None
@@ -275,27 +178,14 @@ def cancel_create(operation: Operation, by: Actor) -> None:
     delete_cluster(cluster=Cluster.objects.get(pk=operation.target_id), by=by)
 
 
-def cancel_scale(operation: Operation, by: Actor) -> None:
-    """Back to the former size: what was added goes again. A drain that has begun is not taken back."""
-    undo = operation.undo or {}
-    cluster = Cluster.objects.select_for_update(no_key=True).get(pk=operation.target_id)
-    pool = NodePool.objects.get(pk=undo["pool"])
-    if undo["size"] > pool.size:
-        raise Conflict("Nodes are being drained already. Scale up again when it has ended.", code="not_cancellable")
-    living = Node.objects.filter(pool=pool).exclude(phase__in=GONE_PHASES).order_by("-created_at", "-id")
-    surplus = list(living.values_list("pk", flat=True))[: max(0, living.count() - undo["size"])]
-    Node.objects.filter(pk__in=surplus).update(phase=NodePhase.REMOVING, drain_asked_at=timezone.now())
-    NodePool.objects.filter(pk=pool.pk).update(size=undo["size"], generation=pool.generation + 1)
-    Cluster.objects.filter(pk=cluster.pk).update(generation=cluster.generation + 1)
-    wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=site_id_of(cluster))
-
-
 # --- getting in ----------------------------------------------------------------------------------------------------
 
 
 def kubeconfig(*, cluster: Cluster, level: Level, life: timedelta, by: Actor) -> dict[str, Any]:
     """A certificate for this caller and the file that carries it. Asks the cluster: call it outside a transaction."""
-    if cluster.phase == ClusterPhase.DELETING or cluster.initialized_at is None:
+    if cluster.phase == ClusterPhase.DELETING:
+        raise Conflict(f"{cluster.name} is being deleted.", code="not_ready")
+    if cluster.initialized_at is None:
         raise Conflict(f"{cluster.name} has no API yet: it is {cluster.phase}.", code="not_ready")
     kind, known = framework(cluster.framework), facts.of_cluster(cluster)
     secrets = facts.unseal(cluster).secrets

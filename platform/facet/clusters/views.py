@@ -19,7 +19,7 @@ from infra.models import Datastore, Host, Zone
 from scheduler import ledger
 from tenants.models import Project
 
-from . import asking, services
+from . import asking, scaling, services
 from . import serializers as shapes
 from .models import Cluster, Node, NodePhase, NodePool
 
@@ -28,9 +28,10 @@ ACCEPTED = accepted("cluster", shapes.ClusterSerializer)
 
 def clusters() -> QuerySet[Cluster]:
     """Living clusters with what their answers need."""
-    living = Node.objects.exclude(phase=NodePhase.GONE)
+    living = Node.objects.exclude(phase=NodePhase.GONE).only("cluster_id", "pool_id", "role", "ready")
     return (
         Cluster.objects.filter(deleted_at=None)
+        .defer("secrets_sealed", "token_sealed")
         .select_related("tenant", "project")
         .prefetch_related(
             Prefetch("nodes", living),
@@ -149,8 +150,11 @@ class ClusterEndpoint(ClusterView):
     def destroy(self, request: Any, **kwargs: Any) -> Response:
         """Delete a cluster and all its machines. Said twice, it is the same delete."""
         cluster = self.get_object()
-        self.check_if_match(cluster, self.document)
-        operation = services.delete_cluster(cluster=cluster, by=self.access.actor)
+
+        def check(locked: Cluster) -> None:
+            self.check_if_match(locked, self.document)
+
+        operation = services.delete_cluster(cluster=cluster, by=self.access.actor, check=check)
         body = {"operation": OperationSerializer(operation).data, "cluster": self.document(cluster)}
         return Response(body, status=202)
 
@@ -210,17 +214,19 @@ class NodePoolEndpoint(Endpoint):
     def update(self, request: Any, **kwargs: Any) -> Response:
         """Another size. Nodes that go are drained first."""
         size = self.valid()["size"]
-        with self.access.context():
-            self.check_if_match(self.found, lambda found: shapes.NodePoolSerializer(found).data)
 
-        def write(scaling: services.Scaling, plan: Any) -> Answer:
-            pool, operation = services.scale(scaling=scaling, plan=plan, by=self.access.actor)
+        def check(pool: NodePool) -> None:
+            """At each look: a rival that was faster is seen, and its size not undone."""
+            self.check_if_match(pool, lambda found: shapes.NodePoolSerializer(found).data)
+
+        def write(wanted: scaling.Scaling, plan: Any) -> Answer:
+            pool, operation = scaling.scale(scaling=wanted, plan=plan, by=self.access.actor)
             shown = shapes.NodePoolSerializer(self.get_queryset().get(pk=pool.pk)).data
             return 202, {"operation": OperationSerializer(operation).data, "node_pool": shown}
 
         return self.placed_once(
-            read=lambda: services.read_scaling(pool=NodePool.objects.get(pk=self.found.pk), size=size),
-            decide=services.decide_scaling,
+            read=lambda: scaling.read_scaling(pool=self.found, size=size, check=check),
+            decide=scaling.decide_scaling,
             write=write,
         )
 

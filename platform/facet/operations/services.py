@@ -41,7 +41,14 @@ class Step:
 
 
 def start(
-    verb: str, *, target: Target, by: Actor, generation: int = 1, undo: dict[str, Any] | None = None
+    verb: str,
+    *,
+    target: Target,
+    by: Actor,
+    generation: int = 1,
+    undo: dict[str, Any] | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
 ) -> Operation:
     """A new operation and its event. A newer one on the same target cancels those that are still open."""
     operation = Operation(
@@ -72,6 +79,8 @@ def start(
         tenant_id=target.tenant_id,
         project_id=target.project_id,
         message="asked for",
+        before=before,
+        after=after,
     )
     return operation
 

@@ -15,17 +15,18 @@ from django.utils import timezone
 
 from facet.operations import inflight
 from facet.operations.engine import Turn
-from facet.operations.wakeups import wake
 from infra.drivers import base
 from infra.models import Site
 from scheduler import ledger
+from scheduler.models import Allocation, ResourcePool
 
+from . import sightings
 from .models import VM, VmPhase
 
 SLICE = 50  # VMs in one call of a driver
 MOST_FAILURES = 3  # faults of the site's own about one VM before it is given up
-FINAL = frozenset({"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "not_found", "no_resources"})
-REAP_AFTER_S = 20.0
+# not_found is none of these: a folder that another cluster's end has just taken away is made anew by the next pass
+FINAL = frozenset({"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "no_resources"})
 ACTIONS = {
     "no_space": "Free space on the datastore or delete what fills it, then ask again.",
     "disk_too_small": "Choose a flavor with a larger disk, or an image with a smaller one.",
@@ -67,7 +68,7 @@ def _error(row: Any, state: base.TaskFacts | None) -> base.DriverError | None:
 
 
 def _count_failures(failed: Mapping[UUID, base.DriverError]) -> None:
-    for vm in VM.objects.filter(pk__in=failed, deleted_at=None).exclude(phase=VmPhase.DELETING):
+    for vm in VM.objects.filter(pk__in=failed, deleted_at=None).exclude(phase=VmPhase.DELETING).order_by("id"):
         _failed(vm, failed[vm.id])
 
 
@@ -84,6 +85,12 @@ def _failed(vm: VM, error: base.DriverError) -> None:
 # --- making --------------------------------------------------------------------------------------------------------
 
 
+def room(turn: Turn, site: Site) -> int:
+    """How many VMs one call may begin something about: a slice, within what the site may be given now."""
+    with turn.reading():
+        return min(SLICE, inflight.room(site.id))
+
+
 def build(
     turn: Turn,
     site: Site,
@@ -92,73 +99,75 @@ def build(
     metadata: Mapping[UUID, str],
     folders: Mapping[UUID, str],
     running: Collection[UUID],
-) -> None:
-    """Clone and reconfigure the next of these that are not built, within the site's budget."""
+) -> list[ResourcePool]:
+    """Clone and reconfigure the next of these that are not built, within the site's budget.
+
+    Answers the pools that some of them wait for, because they do not stand at the site yet.
+    """
     waiting = [vm for vm in vms if vm.phase in (VmPhase.PENDING, VmPhase.CLONING) and vm.id not in running]
     if not waiting:
-        return
+        return []
     with turn.transaction():
-        slice_ = waiting[: min(SLICE, inflight.room(site.id))]
-        specs = _specs(slice_, metadata, folders)
+        where = ledger.allocations([vm.id for vm in waiting])
+        standing = [vm for vm in waiting if _pool_ref(where[vm.id]) is not None]
+        specs = _specs(standing[: min(SLICE, inflight.room(site.id))], where, metadata, folders)
         sent = [spec.key for spec in specs]  # from here on a clone may be on its way, whatever becomes of this worker
         VM.objects.filter(pk__in=sent, phase=VmPhase.PENDING).update(phase=VmPhase.CLONING)
-    if not specs:
-        return
-    turn.renew()
-    outcomes = driver.ensure_vms(specs)
-    with turn.transaction():
-        _record(turn, outcomes)
-        for vm in slice_:
-            _built(vm, outcomes.get(vm.id))
+    if specs:
+        turn.renew()
+        outcomes = driver.ensure_vms(specs)
+        with turn.transaction():
+            record(turn, outcomes)
+            right = _found(outcomes)
+            VM.objects.filter(pk__in=right, phase=VmPhase.CLONING).update(phase=VmPhase.BUILT, reason=None, failures=0)
+            _count_failures(_refused(outcomes))
+    return list({where[vm.id].pool_id: where[vm.id].pool for vm in waiting if vm not in standing}.values())
 
 
-def _specs(vms: Sequence[VM], metadata: Mapping[UUID, str], folders: Mapping[UUID, str]) -> list[base.VmSpec]:
-    """Only of VMs whose pool stands at the site already."""
-    where = ledger.allocations([vm.id for vm in vms])
-    specs = []
-    for vm in vms:
-        held = where[vm.id]
-        pool_ref = held.pool.refs.get(held.host.compute_ref)
-        if pool_ref is None or vm.image is None:
-            continue
-        specs.append(
-            base.VmSpec(
-                key=vm.id,
-                name=vm.name,
-                template_ref=vm.image.template.ref,
-                folder_ref=folders[vm.zone_id],
-                pool_ref=pool_ref,
-                host_ref=held.host.ref,
-                datastore_ref=held.datastore.ref,
-                network_ref=vm.network.ref if vm.network else None,
-                vcpu=vm.vcpu,
-                memory_mib=vm.memory_mib,
-                disk_gib=vm.disk_gib,
-                metadata=metadata[vm.id],
-                guest_version=vm.image.version,
-            )
+def _pool_ref(held: Allocation) -> str | None:
+    """The pool's mirror in the vSphere cluster, or on the standalone host, where the VM has its room."""
+    found: str | None = held.pool.refs.get(held.host.compute_ref)
+    return found
+
+
+def _specs(
+    vms: Sequence[VM], where: Mapping[UUID, Allocation], metadata: Mapping[UUID, str], folders: Mapping[UUID, str]
+) -> list[base.VmSpec]:
+    return [
+        base.VmSpec(
+            key=vm.id,
+            name=vm.name,
+            template_ref=vm.image.template.ref,
+            folder_ref=folders[vm.zone_id],
+            pool_ref=_pool_ref(where[vm.id]) or "",
+            host_ref=where[vm.id].host.ref,
+            datastore_ref=where[vm.id].datastore.ref,
+            network_ref=vm.network.ref if vm.network else None,
+            vcpu=vm.vcpu,
+            memory_mib=vm.memory_mib,
+            disk_gib=vm.disk_gib,
+            metadata=metadata[vm.id],
+            guest_version=vm.image.version,
         )
-    return specs
+        for vm in vms
+        if vm.image is not None
+    ]
 
 
-def _built(vm: VM, outcome: base.VmOutcome | None) -> None:
-    match outcome:
-        case base.VmFacts() as seen:
-            _found(vm, seen)
-            VM.objects.filter(pk=vm.pk, phase=VmPhase.CLONING).update(phase=VmPhase.BUILT, reason=None, failures=0)
-        case base.Refused() as error:
-            _failed(vm, error)
+def _found(outcomes: Mapping[UUID, Any]) -> list[UUID]:
+    """Write down what the site shows of these VMs; the keys of those that it shows."""
+    seen = {key: facts for key, facts in outcomes.items() if isinstance(facts, base.VmFacts)}
+    for vm in VM.objects.filter(pk__in=seen).order_by("id"):
+        sightings.write(vm, seen[vm.id])
+    return list(seen)
 
 
-def _found(vm: VM, seen: base.VmFacts) -> None:
-    """What the site shows of a VM. Its ref is set once, from nothing: a second worker's finding changes nothing."""
-    VM.objects.filter(pk=vm.pk, external_ref=None).update(external_ref=seen.ref)
-    VM.objects.filter(pk=vm.pk).update(
-        power=seen.power.value, address=seen.address, seen_at=timezone.now(), missing_at=None
-    )
+def _refused(outcomes: Mapping[UUID, Any]) -> dict[UUID, base.DriverError]:
+    return {key: error for key, error in outcomes.items() if isinstance(error, base.Refused)}
 
 
-def _record(turn: Turn, outcomes: Mapping[UUID, Any]) -> None:
+def record(turn: Turn, outcomes: Mapping[UUID, Any]) -> None:
+    """Keep the refs of the tasks that a verb has begun. In a transaction."""
     inflight.record(
         turn.lease,
         [
@@ -182,11 +191,11 @@ def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None
     right = [key for key, error in given.items() if error is None or error.code == "already_booted"]
     turn.renew()
     outcomes = driver.ensure_power(dict.fromkeys(right, base.Power.ON)) if right else {}
-    refused = {key: error for key, error in given.items() if isinstance(error, base.Refused) and key not in right}
+    refused = {key: error for key, error in _refused(given).items() if key not in right}
     with turn.transaction():
-        _record(turn, outcomes)
+        record(turn, outcomes)
         _powered(outcomes)
-        _count_failures(refused | {k: o for k, o in outcomes.items() if isinstance(o, base.Refused)})
+        _count_failures(refused | _refused(outcomes))
 
 
 def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
@@ -197,16 +206,15 @@ def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
     turn.renew()
     outcomes = driver.ensure_power(wanted)
     with turn.transaction():
-        _record(turn, outcomes)
+        record(turn, outcomes)
         _powered(outcomes)
+        _count_failures(_refused(outcomes))
 
 
 def _powered(outcomes: Mapping[UUID, base.VmOutcome]) -> None:
-    seen = {key: facts for key, facts in outcomes.items() if isinstance(facts, base.VmFacts)}
-    for vm in VM.objects.filter(pk__in=seen):
-        _found(vm, seen[vm.id])
+    on = _found(outcomes)
     now = timezone.now()
-    VM.objects.filter(pk__in=seen, phase=VmPhase.BUILT).update(phase=VmPhase.RUNNING, booted_at=now, reason=None)
+    VM.objects.filter(pk__in=on, phase=VmPhase.BUILT).update(phase=VmPhase.RUNNING, booted_at=now, reason=None)
 
 
 def look(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> frozenset[UUID]:
@@ -214,20 +222,21 @@ def look(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> frozenset[UUID]:
     turn.renew()
     seen = driver.find_vms([vm.id for vm in vms])
     with turn.transaction():
-        for vm in vms:
-            if vm.id in seen:
-                _found(vm, seen[vm.id])
+        _found(seen)
     return frozenset(vm.id for vm in vms if vm.id not in seen)
 
 
-def wipe(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> None:
-    """Take the boot data, which holds keys, off VMs that need it no more."""
+def wipe(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> base.Refused | None:
+    """Take the boot data, which holds keys, off VMs that need it no more; answers why one may not be written to."""
+    refusal = None
     for start in range(0, len(vms), SLICE):
         turn.renew()
         errors = driver.ensure_boot_data({vm.id: None for vm in vms[start : start + SLICE]})
         done = [key for key, error in errors.items() if error is None]
+        refusal = refusal or next((error for error in errors.values() if isinstance(error, base.Refused)), None)
         with turn.transaction():
             VM.objects.filter(pk__in=done, wiped_at=None).update(wiped_at=timezone.now())
+    return refusal
 
 
 def begin_again(vm: VM) -> None:
@@ -236,43 +245,3 @@ def begin_again(vm: VM) -> None:
         phase=VmPhase.PENDING, external_ref=None, power="", address=None, booted_at=None, wiped_at=None, seen_at=None,
         missing_at=None, failures=0, reason=None,
     )  # fmt: skip
-
-
-# --- removing ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Removal:
-    """How far a removal came. `left`: VMs that the site still has, or may have; `refusal`: why one may not go."""
-
-    left: int
-    refusal: base.Refused | None = None
-
-
-def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], running: Collection[UUID]) -> Removal:
-    """Power off and destroy; the transaction that saw a VM gone gives its room back."""
-    idle = [vm for vm in vms if vm.id not in running]
-    with turn.reading():
-        slice_ = idle[: min(SLICE, max(1, inflight.room(site.id)))]
-    if not slice_:
-        return Removal(left=len(vms))
-    turn.renew()
-    outcomes = driver.ensure_no_vms([vm.id for vm in slice_])
-    gone = [vm for vm in slice_ if vm.id in outcomes and outcomes[vm.id] is None]
-    with turn.transaction():
-        _record(turn, outcomes)
-        if gone:
-            _forget(site, gone)
-    refusals = [error for error in outcomes.values() if isinstance(error, base.Refused)]
-    return Removal(left=len(vms) - len(gone), refusal=refusals[0] if refusals else None)
-
-
-def _forget(site: Site, gone: Sequence[VM]) -> None:
-    keys = [vm.id for vm in gone]
-    VM.objects.filter(pk__in=keys, deleted_at=None).update(
-        deleted_at=timezone.now(), phase=VmPhase.DELETING, power="", address=None
-    )
-    ledger.release(tenant_id=gone[0].tenant_id, project_id=gone[0].project_id, holders=keys)
-    if any(vm.external_ref is None and vm.phase != VmPhase.PENDING for vm in gone):
-        # a clone may have been sent whose ref nobody could save: look for it once the site has had time to finish it
-        wake("reap", site.id, site_id=site.id, after_s=REAP_AFTER_S)

@@ -63,6 +63,7 @@ class VM(Owned, models.Model):
                 violation_error_message="A VM of this name exists in the project.",
             )
         ]
+        indexes = [models.Index(fields=["zone", "phase"], condition=Q(deleted_at=None), name="vm_living_in_zone")]
 
 
 class ProjectFolder(Owned, models.Model):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from facet.operations import events, inflight
@@ -26,11 +26,13 @@ from infra.drivers import base
 from infra.drivers.base import VmFacts
 from infra.models import Site, SitePhase
 
+from . import folders, sightings
 from .models import VM, VmPhase
 
 log = structlog.get_logger(__name__)
 SLICE = 500
-SEEN_ANEW = timedelta(seconds=60)  # that a VM was seen again is written down this often
+REAPED_AT_ONCE = 50
+REFUSED_S = 300.0  # an orphan that the site does not let go is tried again after this long
 STANDING = (VmPhase.BUILT, VmPhase.RUNNING)
 
 
@@ -56,46 +58,42 @@ def observe(
     began: datetime | None = None,
 ) -> None:
     """The engine's site observer: power, addresses and absence of the VMs of our rows."""
-    ours = [vm for vm in vms if vm.witness]
+    ours = sorted((vm for vm in vms if vm.witness), key=lambda vm: vm.key)  # the order in which VMs are locked
     known: set[UUID] = set()
     for start in range(0, len(ours), SLICE):
         with transaction():
             known |= _write(site_id, ours[start : start + SLICE])
     with transaction():
         if complete:
-            _missing(site_id, Q(seen_at__lt=began or timezone.now() - SEEN_ANEW), {vm.key for vm in ours})
+            _missing(site_id, Q(seen_at__lt=began or timezone.now() - sightings.SEEN_ANEW), {vm.key for vm in ours})
             _unknown([vm for vm in ours if vm.key not in known])
         if gone_refs:
             _missing(site_id, Q(external_ref__in=list(gone_refs)), set())
 
 
 def _write(site_id: UUID, seen: Sequence[VmFacts]) -> set[UUID]:
-    """One UPDATE a row that differs; answers the keys that we have rows for."""
-    rows = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in seen])}
-    stale = timezone.now() - SEEN_ANEW
+    """One UPDATE a row that differs; answers the keys that we have rows for. Another site's VMs are not this one's."""
+    rows = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in seen], zone__site_id=site_id)}
     owners: dict[tuple[str, UUID], UUID] = {}
+    risen = False
     for one in seen:
         vm = rows.get(one.key)
         if vm is None:
             continue
         if vm.deleted_at is not None:
-            wake("reap", site_id, site_id=site_id)
-            continue
-        differs = (vm.power, vm.address) != (one.power.value, one.address) or vm.missing_at is not None
-        if differs or vm.seen_at is None or vm.seen_at < stale:
-            VM.objects.filter(pk=vm.pk).update(
-                power=one.power.value, address=one.address, seen_at=timezone.now(), missing_at=None
-            )
-        if differs and vm.owner_id is not None:
+            risen = True
+        elif sightings.write(vm, one) and vm.owner_id is not None:
             owners[vm.owner_kind, vm.owner_id] = vm.tenant_id
     _wake(owners, site_id)
+    if risen:
+        wake("reap", site_id, site_id=site_id)
     return set(rows)
 
 
 def _missing(site_id: UUID, which: Q, seen: set[UUID]) -> None:
     lost = VM.objects.filter(which, zone__site_id=site_id, phase__in=STANDING, deleted_at=None, missing_at=None)
     owners: dict[tuple[str, UUID], UUID] = {}
-    for vm in lost.exclude(pk__in=seen):
+    for vm in lost.exclude(pk__in=seen).order_by("id"):
         VM.objects.filter(pk=vm.pk).update(missing_at=timezone.now())
         events.record(
             "vm.missing",
@@ -141,28 +139,47 @@ def reap(turn: Turn) -> Outcome:
     """After one complete look: destroy the VMs of rows that are deleted. `turn.key` is the site's id."""
     with turn.reading():
         site = Site.objects.get(pk=turn.key)
-        rows = inflight.of(turn.lease)
     if site.phase == SitePhase.DELETING or site.deleted_at is not None:
         return Done()
-    with outside.asking():
-        driver = outside.driver_of(site)
-        turn.renew()
-        listed = [vm.key for vm in driver.inventory().vms if vm.witness]
-        with turn.transaction():
-            inflight.settle(rows)  # the listing has just shown what they left
-            orphans = list(VM.objects.filter(pk__in=listed).exclude(deleted_at=None).values_list("id", "name"))
-        if not orphans:
-            return Done()
-        turn.renew()
-        outcomes = driver.ensure_no_vms([key for key, _ in orphans])
-    gone = {key for key, outcome in outcomes.items() if outcome is None}
+    try:
+        with outside.asking():
+            return _reap(turn, site)
+    except base.Refused as refused:  # the whole site says no, to Facet's credentials say
+        log.warning("nothing is reaped at a site that refuses", error=refused.reason)
+        return Again(REFUSED_S)
+
+
+def _reap(turn: Turn, site: Site) -> Outcome:
+    with turn.reading():
+        rows = inflight.of(turn.lease)
+    driver = outside.driver_of(site)
+    turn.renew()
+    listed = [vm.key for vm in driver.inventory().vms if vm.witness]
     with turn.transaction():
-        inflight.record(
-            turn.lease,
-            [inflight.Started(o.ref, k, o.doing) for k, o in outcomes.items() if isinstance(o, base.InFlight)],
-        )
-        for key, name in orphans:
-            if key in gone:
-                message = "A VM that had been deleted stood at the site again; it was removed."
-                events.record("vm.reaped", by=SYSTEM, kind="vm", id=key, name=name, message=message)
-    return Again(1.0)
+        inflight.settle(rows)  # the listing has just shown what they left
+        deleted = VM.objects.filter(pk__in=listed, zone__site_id=site.id).exclude(deleted_at=None)
+        orphans = list(deleted.select_related("zone").order_by("failures", "id")[:REAPED_AT_ONCE])
+    if not orphans:
+        return Done()
+    turn.renew()
+    outcomes = driver.ensure_no_vms([vm.id for vm in orphans])
+    gone = [vm for vm in orphans if vm.id in outcomes and outcomes[vm.id] is None]
+    begun = [
+        inflight.Started(one.ref, key, one.doing) for key, one in outcomes.items() if isinstance(one, base.InFlight)
+    ]
+    with turn.transaction():
+        inflight.record(turn.lease, begun)
+        for vm in orphans:
+            VM.objects.filter(pk=vm.id).update(failures=0 if vm in gone else F("failures") + 1)
+        for vm in gone:
+            _tell_reaped(vm)
+    for project_id, zone_id in sorted({(vm.project_id, vm.zone_id) for vm in gone}):
+        folders.tidy(turn, driver, project_id=project_id, zone_ids=[zone_id])
+    return Again(1.0) if gone or begun else Again(REFUSED_S)
+
+
+def _tell_reaped(vm: VM) -> None:
+    events.record(
+        "vm.reaped", by=SYSTEM, kind="vm", id=vm.id, name=vm.name, tenant_id=vm.tenant_id, project_id=vm.project_id,
+        message="It had been deleted and stood at the site again; it was removed.",
+    )  # fmt: skip

@@ -61,6 +61,7 @@ class Migration(migrations.Migration):
                 ('zone', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='vms', to='infra.zone')),
             ],
             options={
+                'indexes': [models.Index(condition=models.Q(('deleted_at', None)), fields=['zone', 'phase'], name='vm_living_in_zone')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('project', 'name'), name='vm_name_in_project', violation_error_message='A VM of this name exists in the project.')],
             },
             bases=(facet.rest.owned.Owned, models.Model),
