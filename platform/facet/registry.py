@@ -54,8 +54,3 @@ def zone_id(name_or_id: str) -> UUID:
 
 def zone_names() -> Mapping[UUID, str]:
     return dict(Zone.objects.values_list("id", "name"))
-
-
-def used_in_zone(tenant_id: UUID, project_id: UUID | None, zone_id: UUID) -> Mapping[str, int]:
-    """For tenants' quotas, which begin to narrow a zone when things stand in it already."""
-    return scheduler.use.in_zone(tenant_id, project_id, zone_id)
