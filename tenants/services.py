@@ -44,8 +44,6 @@ def _create(found: Any, sentence: str) -> None:
 
 def change(found: Any, changes: dict[str, Any], sentence: str = "The name is taken.") -> None:
     """Compare-and-set: write `changes` if nobody else did since `found` was read. Raises Conflict, NameTaken."""
-    if not different(found, changes):
-        return
     try:
         with transaction.atomic():
             won = (

@@ -455,6 +455,9 @@ class ServiceAccountTokenEndpoint(Endpoint):
     answers = {"create": (201, shapes.SecretSerializer)}
     secret_answers = frozenset({"create"})
 
+    def get_parents(self) -> Any:
+        return SERVICE_ACCOUNTS
+
     @staticmethod
     def require(access: Any, account: ServiceAccount) -> None:
         """404 unless the caller may write tokens of this account's project."""

@@ -79,14 +79,19 @@ class Endpoint(GenericViewSet[Any]):
         verb = self.verbs[self.action]
         target = None
         if self.parent_model is not None:
-            parents = living(self.parent_model._default_manager.all())
-            target = self.parent = self._visible(parents, self.kwargs[self.parent_pk])
+            target = self.parent = self._visible(self.get_parents(), self.kwargs[self.parent_pk])
         if self.lookup_field in self.kwargs:
             target = self._visible(self.get_queryset(), self.kwargs[self.lookup_field])
             self.found = target
         tenant_id, project_id = self.owner_ids(target)
         if not self.access.may(verb, tenant_id=tenant_id, project_id=project_id):
             raise Forbidden(f"Your roles do not include {verb} here.")
+
+    def get_parents(self) -> Any:
+        """The rows that a nested route may be below."""
+        if self.parent_model is None:
+            raise TypeError(f"{type(self).__name__} has no parent")
+        return living(self.parent_model._default_manager.all())
 
     def _visible(self, queryset: Any, pk: UUID) -> Any:
         found = self.access.scope(queryset).filter(pk=pk).first()
