@@ -1,4 +1,16 @@
-from tests import factories
+"""Limits: zero by default, cut from the tenant's, never below what is held, and never oversold by two at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+
+from facet.rest.access import SYSTEM
+from facet.rest.problems import Conflict
+from tenants import quota
+from tenants.models import Quota, Tenant
+from tests.factories import as_system
 
 
 def limits_of(api, path):
@@ -78,7 +90,181 @@ def test_absurd_limits_are_refused_by_name(admin):
         assert answer.status == 422, bad
         assert list(answer["errors"]) == ["quota.vcpu"], bad
     assert list(admin.post("tenants", {"name": "acme", "quota": {"gpus": 1}})["errors"]) == ["quota.gpus"]
-    with factories.as_system():
-        from tenants.models import Tenant  # noqa: PLC0415
-
+    with as_system():
         assert not Tenant.objects.exists()
+
+
+def at_once(*calls):
+    """The answers to calls that are said at the same time."""
+
+    def end(call):
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(end, call) for call in calls]]
+
+
+def test_of_two_projects_that_ask_for_the_rest_at_once_one_gets_it(admin):
+    tenant = admin.post("tenants", {"name": "acme", "quota": {"vcpu": 10}})
+    path = f"tenants/{tenant['id']}/projects"
+    one, two = (admin.post(path, {"name": name, "quota": {"vcpu": 1}})["id"] for name in ("one", "two"))
+    for _ in range(8):
+        answers = at_once(
+            lambda: admin.patch(f"projects/{one}/quota", {"limits": {"vcpu": 6}}),
+            lambda: admin.patch(f"projects/{two}/quota", {"limits": {"vcpu": 6}}),
+        )
+        assert sorted(answer.status for answer in answers) == [200, 409]
+        assert limits_of(admin, f"tenants/{tenant['id']}/quota")["vcpu"] == (10, 0, 7)
+        for id in (one, two):
+            admin.patch(f"projects/{id}/quota", {"limits": {"vcpu": 1}})
+
+
+def test_a_first_limit_said_by_eight_at_once_is_one_row(admin):
+    tenant = admin.post("tenants", {"name": "acme"})
+    path = f"tenants/{tenant['id']}/quota"
+    answers = at_once(*[lambda n=n: admin.patch(path, {"limits": {"vcpu": n, "vms": n}}) for n in range(1, 9)])
+    assert {answer.status for answer in answers} == {200}
+    assert set(limits_of(admin, path)) == {"vcpu", "vms"}
+
+
+def test_a_lower_limit_and_a_larger_project_at_once_never_pass_each_other(admin):
+    tenant = admin.post("tenants", {"name": "acme", "quota": {"vcpu": 10}})
+    project = admin.post(f"tenants/{tenant['id']}/projects", {"name": "web", "quota": {"vcpu": 2}})
+    for _ in range(8):
+        answers = at_once(
+            lambda: admin.patch(f"tenants/{tenant['id']}/quota", {"limits": {"vcpu": 5}}),
+            lambda: admin.patch(f"projects/{project['id']}/quota", {"limits": {"vcpu": 8}}),
+        )
+        assert sorted(answer.status for answer in answers) == [200, 409]
+        admin.patch(f"projects/{project['id']}/quota", {"limits": {"vcpu": 2}})
+        admin.patch(f"tenants/{tenant['id']}/quota", {"limits": {"vcpu": 10}})
+
+
+def test_a_tenant_gets_no_limit_over_an_unlimited_project(admin):
+    tenant = admin.post("tenants", {"name": "acme", "quota": {"vms": None}})
+    project = admin.post(f"tenants/{tenant['id']}/projects", {"name": "web", "quota": {"vms": None}})
+    refused = admin.patch(f"tenants/{tenant['id']}/quota", {"limits": {"vms": 10}})
+    assert (refused.status, refused["code"]) == (409, "below_use")
+    assert [(holder["name"], holder["limit"]) for holder in refused["holders"]] == [("web", None)]
+    assert admin.patch(f"projects/{project['id']}/quota", {"limits": {"vms": 4}}).status == 200
+    assert admin.patch(f"tenants/{tenant['id']}/quota", {"limits": {"vms": 10}}).status == 200
+    assert limits_of(admin, f"tenants/{tenant['id']}/quota")["vms"] == (10, 0, 4)
+    nothing = admin.post(f"tenants/{tenant['id']}/projects", {"name": "api", "quota": {"vcpu": None}})
+    assert (nothing.status, list(nothing["errors"])) == (422, ["limits.vcpu"])
+
+
+def test_a_stale_if_match_on_a_quota_is_refused_and_use_never_raises_it(admin, acme):
+    path = f"projects/{acme.project.id}/quota"
+    seen = admin.get(path).headers["ETag"]
+    with as_system():
+        quota.take(tenant_id=acme.tenant.id, project_id=acme.project.id, amounts=[(None, "vcpu", 3)])
+    assert admin.get(path).headers["ETag"] == seen
+    changed = admin.patch(path, {"limits": {"vcpu": 5}}, If_Match=seen)
+    assert changed.status == 200
+    assert changed.headers["ETag"] not in (seen, "")
+    stale = admin.put(path, {"limits": {"vcpu": 6}}, If_Match=seen)
+    assert stale.status == 412
+    assert stale["current"]["items"] == admin.get(path)["items"]
+
+
+def test_below_what_is_used_names_who_uses_it(admin, acme):
+    with as_system():
+        quota.take(tenant_id=acme.tenant.id, project_id=acme.project.id, amounts=[(None, "vms", 3)])
+    refused = admin.patch(f"projects/{acme.project.id}/quota", {"limits": {"vms": 2}})
+    assert (refused.status, refused["code"]) == (409, "below_use")
+    assert refused["holders"] == [{"kind": "project", "name": "web", "resource": "vms", "limit": 500, "used": 3}]
+    kept = admin.delete(f"projects/{acme.project.id}")
+    assert (kept.status, kept["code"], kept["holders"]) == (409, "in_use", [{"kind": "vms", "used": 3}])
+
+
+# --- zones: the service, since a zone is another room's object --------------------------------------------------------
+
+
+def set_in(zone, acme, limits, *, project=True):
+    with as_system():
+        quota.set_limits(
+            tenant=acme.tenant, project=acme.project if project else None, limits=limits, zone_id=zone, replace=False,
+            by=SYSTEM,
+        )  # fmt: skip
+
+
+def take(acme, zone, amount):
+    with as_system():
+        quota.take(tenant_id=acme.tenant.id, project_id=acme.project.id, amounts=[(zone, "vcpu", amount)])
+
+
+def in_zone(acme, zone):
+    with as_system():
+        return {
+            "project" if row.project_id else "tenant": (row.limit, row.used, row.handed_down)
+            for row in Quota.objects.filter(tenant=acme.tenant, zone_id=zone)
+        }
+
+
+def test_a_zone_is_counted_before_anyone_narrows_it(acme):
+    zone, other = uuid4(), uuid4()
+    take(acme, zone, 7)
+    take(acme, other, 1)
+    with pytest.raises(Conflict) as refused:
+        set_in(zone, acme, {"vcpu": 6})
+    assert refused.value.code == "below_use"
+    set_in(zone, acme, {"vcpu": 8})
+    with pytest.raises(Conflict) as refused:
+        take(acme, zone, 2)
+    assert [(row["scope"], row["zone"], row["limit"], row["used"]) for row in refused.value.more["limits"]] == [
+        ("project", str(zone), 8, 7)
+    ]
+    take(acme, other, 2)
+    take(acme, zone, -7)
+    assert in_zone(acme, zone) == {"project": (8, 0, 0), "tenant": (None, 0, 8)}
+    assert in_zone(acme, other) == {"project": (None, 3, 0), "tenant": (None, 3, 0)}
+
+
+def test_a_tenants_limit_in_a_zone_knows_what_its_projects_were_given_before(acme):
+    zone = uuid4()
+    set_in(zone, acme, {"vcpu": 8})
+    with pytest.raises(Conflict):
+        set_in(zone, acme, {"vcpu": 7}, project=False)
+    set_in(zone, acme, {"vcpu": 9}, project=False)
+    with pytest.raises(Conflict) as refused:
+        set_in(zone, acme, {"vcpu": 10})
+    assert (refused.value.code, refused.value.more["limits"][0]["asked"]) == ("quota_exceeded", 2)
+    set_in(zone, acme, {"vcpu": None})
+    assert in_zone(acme, zone) == {"project": (None, 0, 0), "tenant": (9, 0, 0)}
+
+
+def test_a_zone_that_is_not_narrowed_is_not_shown(admin, acme):
+    take(acme, uuid4(), 1)
+    assert {row["zone"] for row in admin.get(f"projects/{acme.project.id}/quota")["items"]} == {None}
+    take(acme, None, -1)
+
+
+def test_a_project_that_was_narrowed_in_zones_goes_without_a_trace(admin, acme):
+    zone = uuid4()
+    set_in(zone, acme, {"vcpu": 8})
+    assert admin.delete(f"projects/{acme.project.id}").status == 204
+    assert in_zone(acme, zone)["tenant"] == (None, 0, 0)
+    assert {row["handed_down"] for row in admin.get(f"tenants/{acme.tenant.id}/quota")["items"]} == {0}
+
+
+def test_spending_at_once_never_passes_the_limit_and_all_is_given_back(acme):
+    zones = [uuid4(), uuid4()]
+    set_in(None, acme, {"vcpu": 10})
+
+    def spend(number):
+        try:
+            take(acme, zones[number % 2], 3)
+        except Conflict:
+            return 0
+        return 1
+
+    won = at_once(*[lambda n=n: spend(n) for n in range(8)])
+    assert sum(won) == 3
+    for number, got in enumerate(won):
+        if got:
+            take(acme, zones[number % 2], -3)
+    with as_system():
+        assert set(Quota.objects.filter(tenant=acme.tenant).values_list("used", flat=True)) == {0}
