@@ -28,7 +28,7 @@ from .core.ask import Ask, NoRoom, Plan, Policy, Shape
 from .core.fleet import Fleet
 from .core.nearest import with_nearest
 from .core.place import place
-from .models import Allocation
+from .models import Allocation, PoolPhase
 
 _looker = looking.Looker()
 
@@ -242,7 +242,7 @@ def _refusal(refused: list[dict[str, Any]]) -> Exception:
 def _pool_exceeded(rows: list[dict[str, Any]]) -> Exception:
     limits = []
     for row in rows:
-        if row["phase"] == "deleting":
+        if row["phase"] == PoolPhase.DELETING:
             return Stale(f"pool {row['id']} is going")
         for resource, limit, used in (
             ("vcpu", "vcpu_limit", "vcpu_used"),
@@ -260,6 +260,8 @@ def _pool_exceeded(rows: list[dict[str, Any]]) -> Exception:
                         "asked": asked,
                     }
                 )
+    if not limits:
+        return Stale("the pools are not what they were")
     first = limits[0]
     return Conflict(
         f"The limit of {first['scope']} {first['pool']} is {first['limit']} {first['resource']}, {first['used']} used; "

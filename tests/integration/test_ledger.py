@@ -625,3 +625,56 @@ def test_an_ask_without_a_disk_is_no_vm(acme):
     ask = Ask(uuid7(), 1, 1, None, (place.zone.id,), pools=(pool.id,))
     with pytest.raises(ValueError, match="has a disk"):
         room.claim(acme.project, pool, [ask])
+
+
+def test_quota_alone_can_be_spent_and_a_pool_that_goes_takes_nothing(acme):
+    place = room.land()
+    pool = room.pool(place, acme.tenant)
+    room.claim(acme.project, pool, [], Plan(()), spend=[Spend(None, "networks", 2)])
+    assert used(acme.project, "networks") == 2
+    ask = room.ask(place, pool)
+    with as_system():
+        services.delete_pool(pool=pool, by=SYSTEM)
+    with pytest.raises(Stale):
+        room.claim(acme.project, pool, [ask], straight(ask, place.hosts[0], place))
+    room.check_books()
+
+
+def test_a_claim_and_the_pools_own_end_never_both_win(acme):
+    """Delete and claims at once, again and again: either claims are in and the delete is refused, or the other way."""
+    place = room.land(hosts=2, vcpu=16, memory_mib=64 * GIB)
+    for _ in range(6):
+        pool = room.pool(place, acme.tenant, model="flex", reserved=Amounts(4, 8 * GIB))
+        asks = [room.ask(place, pool) for _ in range(CLIENTS)]
+
+        def client(number, pool=pool, asks=asks):
+            if number == 0:
+                return "deleted" if _deleted(pool) else "kept"
+            try:
+                room.claim(acme.project, pool, [asks[number]])
+            except (Stale, Conflict):
+                return "refused"
+            return "granted"
+
+        ends = at_once(client)
+        assert ("granted" in ends) == ("kept" in ends), ends
+        room.check_books()
+        room.release(acme.project, [ask.key for ask in asks])
+        assert "deleted" in ends or _deleted(pool)
+        with as_system():
+            ResourcePool.objects.filter(pk=pool.pk).update(deleted_at="2026-01-01T00:00:00Z")
+        room.check_books()
+
+
+def _deleted(pool):
+    """Tried as a placing view does it."""
+    for _ in range(8):
+        try:
+            with as_system():
+                services.delete_pool(pool=pool, by=SYSTEM)
+        except Stale:
+            continue
+        except InUse:
+            return False
+        return True
+    return False
