@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
+from facet.rest.fields import NameField, StrictSerializer, Text, Truth, WholeNumber
 
 from .models import Group, Member, Project, Resource, Role, ServiceAccount, Tenant, Token, User
 from .services import principal
@@ -83,7 +83,7 @@ class UserRequest(StrictSerializer):
 class UserChange(StrictSerializer):
     password = Text(max_length=1024, trim_whitespace=False, required=False)
     email = serializers.EmailField(required=False, allow_blank=True)
-    disabled = serializers.BooleanField(required=False)
+    disabled = Truth(required=False)
 
 
 class GroupSerializer(serializers.ModelSerializer):

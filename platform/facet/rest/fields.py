@@ -24,6 +24,15 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Truth(serializers.BooleanField):
+    """true or false, and not what may be taken for them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class NameField(Text):
     """An object's name: a DNS label that begins with a letter."""
 
