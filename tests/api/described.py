@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from django.urls import resolve
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
 
 BASE = "/api/v1/"
 ANY_ID = "00000000-0000-7000-8000-000000000000"
@@ -61,7 +63,8 @@ class Call:
 
 @cache
 def _document() -> dict[str, Any]:
-    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    """As it is served."""
+    found: dict[str, Any] = json.loads(OpenApiJsonRenderer().render(SchemaGenerator().get_schema(public=True)))
     return found
 
 
@@ -80,13 +83,14 @@ def writes() -> list[Call]:
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without its detours: of alternatives the first, of what may be null the type that it has else."""
+    """A schema without its detours; of alternatives the first, with "blank" where another is the empty text."""
     while True:
         if "$ref" in schema:
             schema = _document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         elif "oneOf" in schema or "allOf" in schema:
             ways = schema.get("oneOf") or schema["allOf"]
-            schema = {key: value for key, value in schema.items() if key not in ("oneOf", "allOf")} | resolved(ways[0])
+            rest = {key: value for key, value in schema.items() if key not in ("oneOf", "allOf")}
+            schema = rest | resolved(ways[0]) | {"blank": any(way.get("maxLength") == 0 for way in ways)}
         else:
             return schema
 
@@ -152,7 +156,7 @@ def with_field(schema: dict[str, Any], known: dict[str, Any], body: Any, at: Fie
     if type_of(schema) == "array":
         inner = minimal(schema["items"], known) if rest else None
         return [with_field(schema["items"], known, inner, rest, value)]
-    below = schema.get("properties", {}).get(name) or schema["additionalProperties"]
+    below = schema.get("properties", {}).get(name) or schema.get("additionalProperties", {})
     inner = (body or {}).get(name)
     if rest and inner is None:
         inner = minimal(below, known, str(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,10 +20,11 @@ from tests import factories, ground, sites
 from tests.client import Answer, Api
 from tests.factories import as_system
 
-RANGE = "10.9.0.10-10.9.0.90"
+RANGE = "127.9.0.10-127.9.0.90"
 PART = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib": 65536}}
 POOL = PART | {"limit": {"vcpu": 100, "memory_mib": 262144}}
 CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
+PROJECT_LIMITS = {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10}
 Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
 MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables that asking alone writes to
 
@@ -44,13 +46,16 @@ class Belongings:
 
 
 def platform() -> tuple[Api, Ids]:
-    """IT, a site with a zone, what clusters are made of, a group: the client and the ids."""
+    """IT, a site with two zones and one host in none, what clusters are made of, a group: the client and the ids."""
     root = factories.user("root")
     with as_system():
         Member.objects.create(user=root, role=Role.PLATFORM_ADMIN)
     it = Api(factories.token_of(root))
-    hosts = [sites.host(number, cpu_cores=64, memory_mib=262144) for number in (1, 2, 3)]
-    zone = sites.carved(sites.registered(found=sites.world(hosts)))
+    racks = {1: 1, 2: 1, 3: 1, 4: 2, 5: 3}
+    hosts = [sites.host(number, rack=rack, cpu_cores=64, memory_mib=262144) for number, rack in racks.items()]
+    site = sites.registered(found=sites.world(hosts))
+    zone = sites.carved(site)
+    sites.carved(site, "az2", rack=2)
     with as_system():
         Zone.objects.filter(pk=zone.pk).update(endpoint_range=RANGE)
         endpoints.change_range(zone, RANGE)
@@ -89,8 +94,7 @@ def belongings(it: Api, name: str) -> Belongings:
 
 def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
     """A project of the tenant with one object of every kind; all their names begin with `name`."""
-    project = factories.project(tenant, f"{name}-web", {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000,
-                                                        "vms": 100, "clusters": 10})  # fmt: skip
+    project = factories.project(tenant, f"{name}-web", PROJECT_LIMITS)
     place = f"projects/{project.id}"
     roles = {"admin": Role.TENANT_ADMIN, "editor": Role.PROJECT_EDITOR, "viewer": Role.PROJECT_VIEWER}
     people: dict[str, Any] = {short: factories.user(f"{name}-{short}") for short in roles}
@@ -126,25 +130,26 @@ def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
     return both
 
 
-def fingerprints(tenant: Tenant | None = None) -> dict[str, str]:
+def fingerprints(tenant: Tenant | None = None, but: Sequence[str] = MOVING) -> dict[str, str | None]:
     """Each table's contents in short; of one tenant's tables only what is its own."""
     with connections["owner"].cursor() as cursor:
         cursor.execute(
             """select t.table_name, bool_or(c.column_name = 'tenant_id') from information_schema.tables t
                join information_schema.columns c using (table_schema, table_name)
                where t.table_schema = 'public' and t.table_name <> all(%s) group by 1 order by 1""",
-            [list(MOVING)],
+            [list(but)],
         )
         tables = {name: owned and tenant is not None for name, owned in cursor.fetchall()}
         of_each = " union all ".join(
-            f"""select '{name}', md5(coalesce(string_agg(r::text, '|' order by r::text), '')) from "{name}" r"""
-            + (" where tenant_id = %(tenant)s" if owned else "")
+            f"""select '{name}', md5(string_agg(line, '|' order by line)) from (
+                    select (to_jsonb(r) - 'last_used_at')::text as line from "{name}" r
+                    {"where tenant_id = %(tenant)s" if owned else ""}) of_{name}"""
             for name, owned in tables.items()
         )
         cursor.execute(of_each, {"tenant": tenant and tenant.id})
         return dict(cursor.fetchall())
 
 
-def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
+def changed(before: dict[str, str | None], after: dict[str, str | None]) -> list[str]:
     """The tables that are not as they were."""
     return [name for name in before if before[name] != after[name]]
