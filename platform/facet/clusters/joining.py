@@ -197,11 +197,14 @@ def _timed_out(scene: Scene, code: str, sentence: str, node: Node) -> Stop:
 
 
 def _console(scene: Scene, node: Node) -> list[str]:
-    """The last lines of a machine's console; it is the guest's, so it may hold anything."""
     scene.turn.renew()
     try:
-        text = scene.driver.console_log(node.vm_id)
+        return console_tail(scene.driver.console_log(node.vm_id))
     except base.DriverError:
         return []  # the cause is told all the same
+
+
+def console_tail(text: str) -> list[str]:
+    """The last lines of a machine's console. They are the guest's, and may hold anything: what joins is struck out."""
     lines = [line for line in text.splitlines() if line.strip()][-CONSOLE_LINES:]
     return [TOKEN.sub("...", "".join(c if c.isprintable() else " " for c in line))[:CONSOLE_WIDTH] for line in lines]
