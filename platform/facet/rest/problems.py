@@ -131,7 +131,7 @@ def problem_of(error: Exception) -> Problem | None:
         return NotFound("There is no such object, or it is not yours.")
     for kind, status, code in _FIXED:
         if isinstance(error, kind):
-            return Problem(str(getattr(error, "detail", "") or error or code), code=code, status=status)
+            return Problem(str(getattr(error, "detail", "") or str(error) or code), code=code, status=status)
     if isinstance(error, OperationalError | InterfaceError):
         return Problem("The database did not answer in time. Try again.", code="unavailable", status=503)
     return None

@@ -78,7 +78,7 @@ class Ring:
             raise CannotOpen(f"no key {name!r} in the ring")
         try:
             return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], owner.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # another key or owner; too short to hold a nonce
             raise CannotOpen(f"sealed for another owner than {owner}, or damaged") from None
 
 
