@@ -6,10 +6,13 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
 from facet.rest.endpoint import Endpoint
+from facet.rest.problems import Invalid
 
 from . import engine, events, services
 from .models import Event, Operation
 from .serializers import EventSerializer, OperationSerializer
+
+TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class OperationEndpoint(Endpoint):
@@ -44,11 +47,14 @@ class EventEndpoint(Endpoint):
     @extend_schema(parameters=[OpenApiParameter("newest", bool, description="the newest page instead of the oldest")])
     def list(self, request: Any, **kwargs: Any) -> Response:
         given = request.query_params.get("cursor")
+        newest = TRUTHS.get(request.query_params.get("newest", "false"))
+        if newest is None:
+            raise Invalid({"newest": "true or false."})
         size = self.paginator.get_page_size(request)
         after = events.read_cursor(given) if given else None
         end = events.end()
         found = events.settled(self.filter_queryset(self.get_queryset()), after)
-        if after is None and request.query_params.get("newest") in ("1", "true"):
+        if after is None and newest:
             rows = list(reversed(found.order_by("-xid", "-seq")[:size]))
         else:
             rows = list(found[:size])

@@ -65,6 +65,7 @@ class Endpoint(GenericViewSet[Any]):
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        idempotency.check_key(request.headers.get("Idempotency-Key"))
         if self.action in (None, "metadata") or self.action in self.public:  # no such method here: 405 follows
             return
         if not self.access.authenticated:

@@ -21,6 +21,12 @@ KEPT = timedelta(hours=24)
 Answer = tuple[int, Any]  # status, JSON-able body
 
 
+def check_key(key: str | None) -> None:
+    """Raises Invalid for what is no key."""
+    if key is not None and (not 1 <= len(key) <= 255 or not key.isprintable()):
+        raise Invalid({"Idempotency-Key": "1 to 255 printable characters."})
+
+
 def once(
     *,
     principal_id: UUID,
@@ -38,8 +44,6 @@ def once(
     """
     if key is None:
         return work()
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise Invalid({"Idempotency-Key": "1 to 255 printable characters."})
     digest = _digest(body)
     row_id = _begin(principal_id, method, path, key, digest)
     if row_id is None:
