@@ -46,8 +46,10 @@ class Call:
         return resolved(content["application/json"]["schema"]) if content else None
 
     @property
-    def filters(self) -> list[str]:
-        return [one["name"] for one in self.schema.get("parameters", ()) if one["in"] == "query"]
+    def filters(self) -> dict[str, str]:
+        """What may stand in the query, and its type."""
+        parameters = self.schema.get("parameters", ())
+        return {one["name"]: type_of(one["schema"]) for one in parameters if one["in"] == "query"}
 
     @property
     def headers(self) -> list[str]:

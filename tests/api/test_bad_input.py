@@ -41,6 +41,11 @@ RAW = {
     "two high surrogates": rb'{"name": "\ud800\ud800"}',
     "half of a pair as a key": rb'{"\udc00": 1}',
 }
+WRONG_IDS = ("not-an-id", "0", "%00", "%F0%9F%92%A9", "..%2F..", "x" * LONG)
+WRONG_SIZES = ("", "0", "-1", "1.5", "x", "501", str(ABSURD), "%D9%A3")
+WRONG_CURSORS = ("x", "%C3%A9", "MTIz", "A" * LONG, "MjAyNnx4")
+WRONG_TAGS = ("nonsense", 'W/"1"', '"0"', "", "x" * LONG)
+WRONG_KEYS = ("", "k" * 256, "\t")
 KNOWN: dict[str, Any] = {
     "zone": "az2",
     "zones": ["az1"],
@@ -197,3 +202,55 @@ def test_bad_input_names_the_field_and_holds_nothing(here):
         if answer.status >= 300 and not silent:
             faults.append(f"{call}: the valid body of these tests is none: {answer}")
     assert not faults, "\n".join(faults)
+
+
+def test_an_id_that_is_none_or_nobodys_is_not_found(here):
+    it, _ = here
+    faults = []
+    before = world.fingerprints(but=TOLERATED)
+    for call in described.calls():
+        for id in (*WRONG_IDS, described.ANY_ID) if call.kind else ():
+            answer = it.call(call.method, call.at(id), valid(call) if call.body else None)
+            if answer.status != 404 or not answer.is_problem:
+                faults.append(f"{call.method} {call.at(id)[:120]}: {answer}")
+    assert not faults, "\n".join(faults)
+    assert world.changed(before, world.fingerprints(but=TOLERATED)) == []
+
+
+def wrong_queries(call: Call) -> Iterator[tuple[str, str, bool]]:
+    """(parameter, value as it stands in the address, whether it must be refused)."""
+    known = {"page_size": WRONG_SIZES, "cursor": WRONG_CURSORS}
+    for name, kind in call.filters.items():
+        yield name, "%00", True
+        if name in known:
+            yield from ((name, value, True) for value in known[name])
+        else:
+            strict = kind != "string" or name.endswith("_id")
+            yield from ((name, value, strict) for value in ("nonsense", "%F0%9F%92%A9", "x" * LONG, "%FF"))
+
+
+def test_a_bad_filter_or_page_is_refused_by_name(here):
+    it, ids = here
+    faults = []
+    for call in described.calls():
+        for name, value, must in wrong_queries(call):
+            answer = it.call(call.method, f"{path_of(call, ids)}?{name}={value}")
+            named = refused(answer) and says(answer, name)
+            if not named and (must or answer.status != 200):
+                faults.append(f"{call}?{name}={value[:60]}: {answer}")
+    assert not faults, "\n".join(faults)
+
+
+def test_a_bad_header_is_refused_and_changes_nothing(here):
+    it, ids = here
+    faults = []
+    before = world.fingerprints(but=TOLERATED)
+    for call in described.calls():
+        for header, values, status in (("If-Match", WRONG_TAGS, 412), ("Idempotency-Key", WRONG_KEYS, 422)):
+            for value in values if header in call.headers else ():
+                body = valid(call) if call.body else None
+                answer = it.call(call.method, path_of(call, ids), body, **{header.replace("-", "_"): value})
+                if answer.status != status or not answer.is_problem:
+                    faults.append(f"{call} {header}: {value[:60]!r}: {answer}")
+    assert not faults, "\n".join(faults)
+    assert world.changed(before, world.fingerprints(but=TOLERATED)) == []
