@@ -1,8 +1,8 @@
 """Bringing a cluster to what is wanted of it, one repeatable act at a time, in the order of bootstrap without SSH.
 
 machines -> anti-affinity (building.py) -> the first control plane alone, until its API answers (`initialized_at`, for
-ever) -> add-ons -> each further control plane alone -> workers in slices (joining.py) -> nodes that go (leaving.py) ->
-all Ready -> boot data wiped.
+ever) -> add-ons -> each further control plane alone -> workers in slices (joining.py) -> nodes that go are drained and
+removed (leaving.py) -> all Ready, and all gone -> boot data wiped.
 
 A stage answers an Outcome when the pass must end there, None when the next stage may begin. Stages look at what is, and
 never at what an earlier pass meant to do; so a pass may be killed anywhere, and be said twice.
@@ -22,7 +22,7 @@ from . import progress, services
 from .asking import CLUSTER_KIND
 from .building import Stop, keep_apart, lost_machines, make_machines, power
 from .joining import add_ons, all_ready, first_control_plane, further_control_planes, silent, workers
-from .leaving import leavers
+from .leaving import all_gone, leavers
 from .models import Cluster, ClusterPhase
 from .scene import LATER_S, Scene
 
@@ -106,5 +106,6 @@ STAGES: Sequence[Callable[[Scene], Outcome | None]] = (
     workers,
     leavers,
     all_ready,
+    all_gone,
     wiped,
 )

@@ -20,26 +20,36 @@ DRAINED_AT_ONCE = 20  # in one pass: a delete that comes meanwhile need not wait
 NEVER_RAN = (*UNBUILT, VmPhase.BUILT, VmPhase.FAILED)
 
 
-def leavers(scene: Scene) -> Outcome | None:
-    """One pass over the nodes that are marked."""
+def leavers(scene: Scene) -> None:
+    """One pass over the nodes that are marked. Whatever it leaves keeps nobody from coming: see all_gone."""
     going = scene.removing
     if not going:
-        return None
+        return
     dead = _dead(scene, going)
     drained: list[Node] = []
     for node in going:
         if len(drained) < DRAINED_AT_ONCE and _out_of_the_cluster(scene, node, dead):
             drained.append(node)
-    if not drained:
-        return Again(LATER_S)
+    scene.leavers_left = len(going)
+    if drained:
+        _remove(scene, drained)
+
+
+def _remove(scene: Scene, drained: Sequence[Node]) -> None:
     vms = [node.vm for node in drained]
     removed = removal.remove(scene.turn, scene.site, scene.driver, vms, scene.tasks.running)
     with scene.turn.transaction():
         gone = VM.objects.filter(pk__in=[vm.pk for vm in vms]).exclude(deleted_at=None)
-        Node.objects.filter(vm__in=gone).update(phase=NodePhase.GONE, ready=False)
+        scene.leavers_left -= Node.objects.filter(vm__in=gone).update(phase=NodePhase.GONE, ready=False)
     if removed.refusal is not None:
-        return scene.wait(removed.refusal.code, removed.refusal.reason)
-    return Again(SOON_S) if removed.left or len(drained) < len(going) else None
+        scene.wait(removed.refusal.code, f"A machine may not go yet. {removed.refusal.reason}")
+
+
+def all_gone(scene: Scene) -> Outcome | None:
+    """Nobody that was to go is left. A drain that waits for pods may wait for long; a machine takes moments."""
+    if not scene.leavers_left:
+        return None
+    return Again(LATER_S if scene.reason else SOON_S)
 
 
 def _dead(scene: Scene, going: Sequence[Node]) -> Collection[UUID]:

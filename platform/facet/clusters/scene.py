@@ -37,6 +37,7 @@ class Scene:
     nodes: Sequence[Node]  # with their VMs; gone ones left out
     tasks: Tasks = field(default_factory=Tasks)
     reason: dict[str, Any] | None = None  # what this pass has found to wait for, see wait()
+    leavers_left: int = 0  # nodes that are to go and are still there
 
     @classmethod
     def read(cls, turn: Turn) -> Scene:
