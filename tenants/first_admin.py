@@ -13,7 +13,7 @@ from django.db import connection
 from facet.rest.access import SYSTEM, Actor
 from facet.rest.problems import Conflict, Forbidden
 
-from . import isolation, services
+from . import isolation, members, people
 from .models import Member, Role, User
 
 LIFE = timedelta(hours=1)
@@ -50,8 +50,8 @@ def make(*, token: str, name: str, password: str, by: Actor = SYSTEM) -> User:
             cursor.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         if exists():
             raise Conflict("There is an admin already: log in.", code="already_ended")
-        user = services.create_user(name=name, password=password, by=by)
-        services.add_member(
+        user = people.create_user(name=name, password=password, by=by)
+        members.add_member(
             tenant=None,
             project=None,
             role=Role.PLATFORM_ADMIN,

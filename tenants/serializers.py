@@ -8,8 +8,8 @@ from rest_framework import serializers
 
 from facet.rest.fields import NameField, StrictSerializer, Text, Truth, WholeNumber
 
+from .members import principal
 from .models import Group, Member, Project, Resource, Role, ServiceAccount, Tenant, Token, User
-from .services import principal
 
 MOST = 10**12
 PROJECT_ROLE_CHOICES = [(role.value, role.label) for role in (Role.PROJECT_EDITOR, Role.PROJECT_VIEWER)]

@@ -15,7 +15,7 @@ from facet.rest.access import Actor
 from facet.rest.endpoint import Endpoint, etag
 from facet.rest.problems import NotFound
 
-from . import login, quota, services
+from . import login, members, people, quota, services
 from . import serializers as shapes
 from .models import Group, Member, Project, Quota, ServiceAccount, Tenant, Token, User
 
@@ -95,12 +95,12 @@ class UserEndpoint(Endpoint):
 
     def create(self, request: Any) -> Response:
         data = self.valid()
-        return self.once(lambda: (201, self.get_serializer(services.create_user(**data, by=self.access.actor)).data))
+        return self.once(lambda: (201, self.get_serializer(people.create_user(**data, by=self.access.actor)).data))
 
     def update(self, request: Any, **kwargs: Any) -> Response:
         user = self.get_object()
         self.check_if_match(user, lambda found: self.get_serializer(found).data)
-        return self.shown(services.update_user(user=user, changes=dict(self.valid()), by=self.access.actor))
+        return self.shown(people.update_user(user=user, changes=dict(self.valid()), by=self.access.actor))
 
 
 class GroupEndpoint(Endpoint):
@@ -122,7 +122,7 @@ class GroupEndpoint(Endpoint):
         data = self.valid()
 
         def work() -> tuple[int, Any]:
-            group = services.set_group(group=None, name=data["name"], users=data.get("users", []), by=self.access.actor)
+            group = people.set_group(group=None, name=data["name"], users=data.get("users", []), by=self.access.actor)
             return 201, self.get_serializer(group).data
 
         return self.once(work)
@@ -132,11 +132,11 @@ class GroupEndpoint(Endpoint):
         self.check_if_match(group, lambda found: self.get_serializer(found).data)
         data = self.valid()
         return self.shown(
-            services.set_group(group=group, name=data.get("name"), users=data.get("users"), by=self.access.actor)
+            people.set_group(group=group, name=data.get("name"), users=data.get("users"), by=self.access.actor)
         )
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
-        services.delete_group(group=self.get_object(), by=self.access.actor)
+        people.delete_group(group=self.get_object(), by=self.access.actor)
         return Response(status=204)
 
 
@@ -180,14 +180,14 @@ class OwnTokenEndpoint(Endpoint):
         return self.once(lambda: secret(issue_for(actor, data, actor)))
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
-        services.end_token(token=self.get_object(), by=self.access.actor)
+        members.end_token(token=self.get_object(), by=self.access.actor)
         return Response(status=204)
 
 
 def issue_for(who: Actor, data: Mapping[str, Any], by: Actor) -> tuple[Token, str]:
     user = User.objects.get(pk=who.id) if who.kind == "user" else None
     account = None if user else ServiceAccount.objects.get(pk=who.id)
-    return services.issue_token(user=user, account=account, name=data["name"], life_s=data["expires_in_s"], by=by)
+    return members.issue_token(user=user, account=account, name=data["name"], life_s=data["expires_in_s"], by=by)
 
 
 def secret(issued: tuple[Token, str]) -> tuple[int, Any]:
@@ -355,7 +355,7 @@ class MemberEndpoint(Endpoint):
         tenant, project = self.place()
 
         def work() -> tuple[int, Any]:
-            member = services.add_member(tenant=tenant, project=project, **data, by=self.access.actor)
+            member = members.add_member(tenant=tenant, project=project, **data, by=self.access.actor)
             return 201, self.get_serializer(member).data
 
         return self.once(work)
@@ -404,7 +404,7 @@ class OneMemberEndpoint(Endpoint):
         super().authorize()
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
-        services.remove_member(member=self.get_object(), by=self.access.actor)
+        members.remove_member(member=self.get_object(), by=self.access.actor)
         return Response(status=204)
 
 
@@ -425,7 +425,7 @@ class ProjectServiceAccountEndpoint(Endpoint):
         data = self.valid()
 
         def work() -> tuple[int, Any]:
-            account = services.create_service_account(project=self.parent, **data, by=self.access.actor)
+            account = members.create_service_account(project=self.parent, **data, by=self.access.actor)
             return 201, self.get_serializer(account).data
 
         return self.once(work)
@@ -440,7 +440,7 @@ class ServiceAccountEndpoint(Endpoint):
     answers = {"destroy": (204, None)}
 
     def destroy(self, request: Any, **kwargs: Any) -> Response:
-        services.delete_service_account(account=self.get_object(), by=self.access.actor)
+        members.delete_service_account(account=self.get_object(), by=self.access.actor)
         return Response(status=204)
 
 
@@ -471,7 +471,7 @@ class ServiceAccountTokenEndpoint(Endpoint):
         data = self.valid()
         return self.once(
             lambda: secret(
-                services.issue_token(
+                members.issue_token(
                     account=self.parent, name=data["name"], life_s=data["expires_in_s"], by=self.access.actor
                 )
             )

@@ -7,7 +7,7 @@ from django.db import connections
 
 from facet.rest.access import SYSTEM
 from facet.rest.problems import NotFound
-from tenants import quota, services
+from tenants import members, quota, services
 from tenants.models import Project, ServiceAccount
 from tests import factories
 from tests.client import Api
@@ -60,13 +60,13 @@ def test_a_token_that_outlived_its_project_is_nobody(acme):
 
 def test_nothing_begins_in_a_deleted_owner_even_for_who_saw_it_alive(acme):
     with as_system():
-        account = services.create_service_account(project=acme.project, name="ci", role="project-editor", by=SYSTEM)
+        account = members.create_service_account(project=acme.project, name="ci", role="project-editor", by=SYSTEM)
         services.delete_project(project=acme.project, by=SYSTEM)
         services.delete_tenant(tenant=acme.tenant, by=SYSTEM)
     late = [
         lambda: services.create_project(tenant=acme.tenant, name="late", description="", limits={}, by=SYSTEM),
-        lambda: services.create_service_account(project=acme.project, name="x", role="project-editor", by=SYSTEM),
-        lambda: services.issue_token(account=account, name="", life_s=60, by=SYSTEM),
+        lambda: members.create_service_account(project=acme.project, name="x", role="project-editor", by=SYSTEM),
+        lambda: members.issue_token(account=account, name="", life_s=60, by=SYSTEM),
         lambda: quota.set_limits(
             tenant=acme.tenant, project=acme.project, limits={"vcpu": 1}, zone_id=None, replace=False, by=SYSTEM
         ),

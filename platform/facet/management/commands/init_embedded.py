@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from facet.rest.access import SYSTEM
-from tenants import isolation, services
+from tenants import isolation, members, people
 from tenants.models import Role, User
 
 ADMIN = "admin"
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         with isolation.context(isolation.SYSTEM):
             if User.objects.filter(name=ADMIN).exists():
                 return
-            services.create_user(name=ADMIN, password=password, by=SYSTEM)
+            people.create_user(name=ADMIN, password=password, by=SYSTEM)
             platform = {"tenant": None, "project": None, "group": None, "service_account": None}
-            services.add_member(role=Role.PLATFORM_ADMIN, user=ADMIN, by=SYSTEM, **platform)
+            members.add_member(role=Role.PLATFORM_ADMIN, user=ADMIN, by=SYSTEM, **platform)
         self.stdout.write(f"made the user {ADMIN}")
