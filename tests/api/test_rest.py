@@ -1,10 +1,22 @@
 """What every endpoint shares."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from django.db import connections
+from django.db import OperationalError, connection, connections
+from django.urls import get_resolver
 
+from facet.rest.endpoint import Endpoint
+from facet.rest.paging import Pages
+from facet.rest.schema import SENTENCES
+from tenants import credentials
+from tenants.access import OPEN_TO_ALL, VERBS
+from tenants.models import Tenant
 from tests.client import Api
+from tests.factories import as_system
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
 def test_a_stale_if_match_is_refused_with_the_current_object(admin):
@@ -89,3 +101,81 @@ def test_a_body_that_is_not_json_is_malformed(admin):
         "POST", "/api/v1/tenants", data="a=b", content_type="text/plain", headers=admin.headers
     )
     assert wrong.status_code == 415
+
+
+def test_options_is_no_method_here_and_says_which_are(admin):
+    for who, path in ((admin, "tenants"), (Api(), "tenants"), (admin, "login")):
+        answer = who.call("OPTIONS", path)
+        assert (answer.status, answer["code"], "POST" in answer.headers["Allow"]) == (405, "method_not_allowed", True)
+
+
+def test_a_body_longer_than_the_limit_is_refused_unread(admin, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    answer = admin.post("tenants", {"name": "acme", "description": "x" * 1000})
+    assert (answer.status, answer["code"], answer.is_problem) == (413, "too_large", True)
+
+
+def test_a_name_of_another_host_is_refused_and_no_fault(admin):
+    response = admin.client.get("/api/v1/me", headers=admin.headers | {"Host": "evil example"})
+    assert response.status_code == 400
+
+
+def test_rows_of_one_instant_are_paged_without_gap_or_repetition(admin):
+    for number in range(7):
+        admin.post("tenants", {"name": f"t{number}"})
+    with as_system():
+        Tenant.objects.update(created_at="2026-01-01T00:00:00Z")
+    seen, cursor = [], ""
+    while True:
+        page = admin.get(f"tenants?page_size=2{cursor}")
+        seen += [item["name"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert sorted(seen) == [f"t{number}" for number in range(7)]
+
+
+def test_a_database_that_fails_at_the_commit_is_a_503_and_not_a_fault(admin, monkeypatch):
+    """The answer was ready; the transaction was not. Without this the client would be told of a success."""
+
+    def fails():
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(connection, "_commit", fails)
+    answer = admin.post("tenants", {"name": "acme"})
+    monkeypatch.undo()
+    assert (answer.status, answer["code"], answer.is_problem) == (503, "unavailable", True)
+    connection.close()
+    assert admin.get("tenants")["items"] == []
+
+
+def test_every_action_has_a_verb_that_the_table_of_roles_knows():
+    """Without one it would be a fault (500) at the first request, or open to everyone."""
+    known = set(VERBS) | OPEN_TO_ALL
+    seen = 0
+    for pattern in routes(get_resolver().url_patterns):
+        view = getattr(pattern.callback, "cls", None)
+        if view is None or not issubclass(view, Endpoint):
+            continue
+        for action in set(pattern.callback.actions.values()) - view.public:
+            assert view.verbs.get(action) in known, f"{pattern.pattern}: {view.__name__}.{action}"
+            seen += 1
+    assert seen > 50
+
+
+def routes(patterns):
+    for pattern in patterns:
+        yield from routes(pattern.url_patterns) if hasattr(pattern, "url_patterns") else [pattern]
+
+
+def test_the_page_about_the_api_says_what_is_so(settings):
+    page = PAGE.read_text()
+    for named in (
+        f"{Pages.page_size} rows when nothing is said, {Pages.max_page_size} at most",
+        f"longer than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MiB",
+        f"{credentials.DEFAULT_LIFE.days} days when nothing is said",
+    ):
+        assert named in page, named
+    assert (credentials.LOGIN_LIFE.days, credentials.LONGEST_LIFE.days) == (1, 366)
+    statuses = {int(one) for row in re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE) for one in row.split(", ")}
+    assert statuses == {int(status) for status in SENTENCES} - {406}

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions, serializers
@@ -112,6 +112,7 @@ _FIXED: list[tuple[type[Exception], int, str]] = [
     (exceptions.NotAuthenticated, 401, "not_authenticated"),
     (exceptions.AuthenticationFailed, 401, "not_authenticated"),
     (exceptions.PermissionDenied, 403, "forbidden"),
+    (RequestDataTooBig, 413, "too_large"),
     (SuspiciousOperation, 400, "malformed"),
     (exceptions.ParseError, 400, "malformed"),
     (exceptions.UnsupportedMediaType, 415, "unsupported_media_type"),

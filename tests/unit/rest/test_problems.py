@@ -1,7 +1,7 @@
 """Every refusal becomes a document of one shape; what stands for no refusal is a fault of ours."""
 
 import pytest
-from django.core.exceptions import DisallowedHost, PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
@@ -15,6 +15,7 @@ from facet.rest.problems import Conflict, Invalid, NameTaken, ProblemSerializer,
         (Http404(), 404, "not_found"),
         (PermissionDenied(), 403, "forbidden"),
         (DisallowedHost("evil"), 400, "malformed"),
+        (RequestDataTooBig(), 413, "too_large"),
         (exceptions.NotAuthenticated(), 401, "not_authenticated"),
         (exceptions.ParseError(), 400, "malformed"),
         (exceptions.UnsupportedMediaType("text/plain"), 415, "unsupported_media_type"),
