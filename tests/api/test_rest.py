@@ -13,6 +13,7 @@ from facet.rest.schema import SENTENCES
 from tenants import credentials
 from tenants.access import OPEN_TO_ALL, VERBS
 from tenants.models import Tenant
+from tests.api import described, world
 from tests.client import Api
 from tests.factories import as_system
 
@@ -179,3 +180,18 @@ def test_the_page_about_the_api_says_what_is_so(settings):
     assert (credentials.LOGIN_LIFE.days, credentials.LONGEST_LIFE.days) == (1, 366)
     statuses = {int(one) for row in re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE) for one in row.split(", ")}
     assert statuses == {int(status) for status in SENTENCES} - {406}
+
+
+def test_whatever_can_be_changed_has_an_etag_and_refuses_a_stale_one():
+    it, ids = world.platform()
+    mine = world.belongings(it, "acme")
+    changed = [call for call in described.calls() if call.method in ("PATCH", "PUT")]
+    assert len(changed) > 8
+    for call in changed:
+        of = mine.ids | ({"tenants": mine.whole["tenants"]}) | ids
+        path = call.at(of[call.kind][0])
+        body = {"size": 1} if call.kind == "node-pools" else described.minimal(call.body, {"zone": "az1"})
+        assert it.get(path).headers.get("ETag"), call
+        stale = it.call(call.method, path, body, If_Match='"stale"')
+        assert (stale.status, stale["current"]) == (412, it.get(path).body), call
+        assert it.call(call.method, path, body, If_Match="*").status != 412, call
