@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +96,28 @@ def test_a_filter_finds_nothing_foreign(it_and_platform):
                 if answer.status not in (200, 422) or (answer.status == 200 and shown_of(theirs, answer)):
                     faults.append(f"{call}?{field}={value}: {answer}")
     assert not faults, "\n".join(faults)
+
+
+def test_a_body_reaches_nothing_foreign(it_and_platform):
+    """Ids of theirs in every field that takes a text, said about one's own."""
+    it, _ = it_and_platform
+    mine, theirs = world.belongings(it, "acme"), world.belongings(it, "rival")
+    but = (*world.MOVING, "infra_host", "infra_datastore", "infra_endpoint")  # where one's own claims are counted too
+    before, faults = world.fingerprints(theirs.tenant, but), []
+    values = [ids[0] for of in (theirs.ids, theirs.whole) for ids in of.values()]
+    for call in described.writes():
+        if call.body is None or call.verb is None or not open_to(call, Role.TENANT_ADMIN):
+            continue
+        for id in ids_for(call, mine.ids, mine.whole)[:1]:
+            texts = [at for at, field in described.fields(call.body, KNOWN) if described.type_of(field) == "string"]
+            for at, value in itertools.product(texts, values):
+                body = described.with_field(call.body, KNOWN, body_of(call), at, str(value))
+                answer = world.client(mine.people["admin"]).call(call.method, call.at(id), body)
+                shown = shown_of(theirs, answer, value)
+                if answer.status >= 500 or shown:
+                    faults.append(f"{call} {at}: {answer.status} {shown}")
+    assert not faults, "\n".join(faults)
+    assert world.changed(before, world.fingerprints(theirs.tenant, but)) == []
 
 
 def test_an_editor_finds_nothing_of_another_project_of_its_tenant(it_and_platform):
