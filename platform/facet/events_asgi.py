@@ -3,6 +3,9 @@ database connection for each request. Few threads with lasting connections read 
 
     GET /api/v1/stream/events            what the caller may see of events, from now, or after Last-Event-ID or ?cursor=
     GET /api/v1/stream/operations/{id}   the operation as it stands, whenever it has moved; ends with it
+
+Both also without /api/v1. A message's `event` is the event's verb, or `operation`; its data is what GET shows. A stream
+ends with `event: end` when there is nothing more to come, with `event: problem` when its caller may no longer read it.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from facet.middleware import GIVEN_ID, source_ip  # noqa: E402
 from facet.operations import streams  # noqa: E402
 from facet.rest.ids import uuid7  # noqa: E402
 from facet.rest.problems import CONTENT_TYPE, Forbidden, NotFound, Problem  # noqa: E402
-from facet.stream_readers import ENDED, Chunk, Events, OneOperation, Stream  # noqa: E402
+from facet.stream_readers import ENDED, HEARTBEAT, Chunk, Events, OneOperation, Stream  # noqa: E402
 from tenants import isolation  # noqa: E402
 
 log = structlog.get_logger(__name__)
@@ -50,7 +53,7 @@ MOST_STREAMS = 1000
 MOST_OF_ONE_CALLER = 100
 READERS = 4
 WITHOUT_PORT = re.compile(r":\d+$")
-HEARTBEAT = b": still here\n\n"
+RETRY = b"retry: 2000\n\n"  # after so many milliseconds a browser whose stream has broken comes again
 
 T = TypeVar("T")
 Send = Callable[[dict[str, Any]], Any]
@@ -60,8 +63,9 @@ Receive = Callable[[], Any]
 ROUTES = resolvers.URLResolver(
     resolvers.RegexPattern(r"^/"),
     [
-        path("api/v1/stream/events", Events),
-        path("api/v1/stream/operations/<uuid:id>", OneOperation),
+        path(f"{prefix}stream/{rest}", stream)
+        for prefix in ("api/v1/", "")
+        for rest, stream in (("events", Events), ("operations/<uuid:id>", OneOperation))
     ],
 )
 
@@ -145,20 +149,33 @@ class Application:
             try:
                 kind = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
                 await send(_start(200, headers | kind))
-                while not gone.done() and not self.hub.closing:
-                    await _say(send, chunk.text)
-                    if chunk.over:
-                        break
-                    if not chunk.more and not await _rung(stream.follower.bell):
-                        await _say(send, HEARTBEAT)
-                    stream.follower.bell.clear()
-                    chunk = await self._look(stream)
+                await _say(send, RETRY)
+                await self._follow(stream, chunk, gone, send)
                 await send({"type": "http.response.body", "body": b""})
             except TimeoutError:
                 log.warning("a reader that takes nothing is cut off", request=stream.request.request_id)
             finally:
                 gone.cancel()
                 del self.open[stream]
+
+    async def _follow(self, stream: Stream, chunk: Chunk, gone: asyncio.Task[None], send: Send) -> None:
+        """Say what each look finds until the stream, its reader or this process ends."""
+        now = asyncio.get_running_loop().time
+        said_at = now()
+        while not gone.done() and not self.hub.closing:
+            if not chunk.text and now() >= said_at + HEARTBEAT_S:  # also where bells ring and nothing is for this one
+                chunk.text = stream.heartbeat()
+            if chunk.text:
+                await _say(send, chunk.text)
+                said_at = now()
+            if chunk.over:
+                return
+            if not chunk.more:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(said_at + HEARTBEAT_S):
+                        await stream.follower.bell.wait()
+            stream.follower.bell.clear()
+            chunk = await self._look(stream)
 
     async def _look(self, stream: Stream) -> Chunk:
         try:
@@ -168,7 +185,7 @@ class Application:
         except DatabaseError as error:
             log.warning("a stream cannot look", error=str(error).strip())
             await asyncio.sleep(streams.RETRY_S)
-            return Chunk(HEARTBEAT)
+            return Chunk(HEARTBEAT, more=True)  # the bells that rang meanwhile are spent
 
     def _admit(self, stream: Stream) -> None:
         of_one = sum(other.caller_id == stream.caller_id for other in self.open)
@@ -229,25 +246,14 @@ async def _whole(send: Send, status: int, headers: Mapping[str, str], body: Any 
 
 async def _say(send: Send, text: bytes) -> None:
     """Raises TimeoutError for a reader that takes nothing: the server's buffer is full, and nothing waits behind it."""
-    if text:
-        async with asyncio.timeout(SLOW_READER_S):
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+    async with asyncio.timeout(SLOW_READER_S):
+        await send({"type": "http.response.body", "body": text, "more_body": True})
 
 
 async def _gone(receive: Receive, follower: streams.Follower) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
     follower.bell.set()
-
-
-async def _rung(bell: asyncio.Event) -> bool:
-    """Whether it rang before the next heartbeat was due."""
-    try:
-        async with asyncio.timeout(HEARTBEAT_S):
-            await bell.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 application = Application()

@@ -19,6 +19,7 @@ from facet.rest.problems import Forbidden, NotFound, Problem
 from tenants.access import Caller
 
 BATCH = 100
+HEARTBEAT = b": still here\n\n"
 ENDED = "ended"  # the Last-Event-ID of a stream that is over: its reader need not come again
 
 
@@ -57,6 +58,10 @@ class Stream:
     def look(self) -> Chunk:
         raise NotImplementedError
 
+    def heartbeat(self) -> bytes:
+        """What says that a silent stream lives."""
+        return HEARTBEAT
+
 
 class Events(Stream):
     """The events that GET events shows the same caller with the same filters, in the same order."""
@@ -78,14 +83,22 @@ class Events(Stream):
                 self.cursor = end
             found = events.settled(self._filtered(caller), self.cursor)
             rows = list(found[:BATCH])
-            text = b"".join(_frame(events.show_cursor(row), EventSerializer(row).data) for row in rows)
+            text = b"".join(_frame(row.verb, EventSerializer(row).data, events.show_cursor(row)) for row in rows)
         more = len(rows) == BATCH
         last = (rows[-1].xid, rows[-1].seq) if rows else self.cursor
         self.cursor = last if more else max(end, last)  # the rows may have settled after we asked for the end
         if not self.begun:
             self.begun = True
-            text = b"retry: 2000\n" + (text or f"id: {events.show_cursor(self.cursor)}\n\n".encode())
+            text = text or self._place()
         return Chunk(text, more)
+
+    def heartbeat(self) -> bytes:
+        """Takes the reader's place along: who sees few of many events does not come back to an old one."""
+        return HEARTBEAT + self._place()
+
+    def _place(self) -> bytes:
+        """The cursor without a message."""
+        return f"id: {events.show_cursor(self.cursor)}\n\n".encode() if self.cursor else b""
 
     def _filtered(self, caller: Caller) -> Any:
         found = caller.scope(Event.objects.all())
@@ -113,13 +126,14 @@ class OneOperation(Stream):
             if not caller.may("operation.read", **place):
                 raise Forbidden("Your roles do not include operation.read here.")
             over = found.phase not in OPEN_PHASES
-            text = _frame(ENDED if over else "", OperationSerializer(found).data)
+            text = _frame("operation", OperationSerializer(found).data, ENDED if over else "")
         if text == self.last:
             return Chunk(over=over)
         self.last = text
         return Chunk(text + (b"event: end\ndata: {}\n\n" if over else b""), over=over)
 
 
-def _frame(id: str, data: Any) -> bytes:
+def _frame(event: str, data: Any, id: str = "") -> bytes:
     """One message of an event-stream. JSON has no line breaks outside strings, and inside they are escaped."""
-    return (f"id: {id}\n".encode() if id else b"") + b"data: " + JSONRenderer().render(data) + b"\n\n"
+    head = f"id: {id}\nevent: {event}\n" if id else f"event: {event}\n"
+    return head.encode() + b"data: " + JSONRenderer().render(data) + b"\n\n"

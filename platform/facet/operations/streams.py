@@ -3,31 +3,33 @@
 The Hub listens on one connection. When the bell rings it reads once what has settled since, and wakes the followers
 whom it may concern; each of them then reads for itself, in its own caller's database context. What has committed but
 not settled (an older transaction still runs) rings no more, so the Hub looks again until nothing is left of it.
+A bell can be lost: every few seconds the Hub looks without one, in one read for all events and one for all operations.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg2
 import structlog
 from django.db import Error as DatabaseError
-from django.db import connections
+from django.db import connection, connections
 
 from .events import CHANNEL, Cursor, end, settled
-from .models import Event
+from .models import Event, Operation
 
 log = structlog.get_logger(__name__)
 
 PAGE = 1000
 TOGETHER_S = 0.05  # bells that ring within this time are answered together
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0  # between looks while something has not settled
-SAFETY_S = 5.0  # a look without a bell
+SAFETY_S = 2.0  # a look without a bell
 RETRY_S = 1.0
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -91,6 +93,7 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._look())
+            group.create_task(self._look_at_operations())
 
     # --- the doorbell ----------------------------------------------------------------------------------------------
 
@@ -184,6 +187,32 @@ class Hub:
         more = len(rows) == PAGE
         cursor = (rows[-1][1], rows[-1][2]) if more else last
         return News(frozenset(row[0] for row in rows), cursor, more, waiting)
+
+    async def _look_at_operations(self) -> None:
+        """For bells that were lost: wake who follows an operation whose row is another than at the last look."""
+        seen: Mapping[UUID, int] = {}
+        while True:
+            await asyncio.sleep(SAFETY_S)
+            ids = {follower.operation_id for follower in self.followers if follower.operation_id}
+            try:
+                found = await self._in_thread(partial(self._versions, ids)) if ids else {}
+            except DatabaseError as error:
+                log.warning("the streams cannot look at operations", error=str(error).strip())
+                continue
+            for follower in self.followers:
+                id = follower.operation_id
+                if id in ids and found.get(id) != seen.get(id):
+                    follower.bell.set()
+            seen = found
+
+    def _versions(self, ids: set[UUID]) -> Mapping[UUID, int]:
+        """For each of these operations, the transaction that wrote its row as it stands."""
+        with self._system(), connection.cursor() as cursor:
+            cursor.execute(
+                f"select id, xmin::text::bigint from {Operation._meta.db_table} where id = any(%s)",  # noqa: S608
+                [list(ids)],
+            )
+            return dict(cursor.fetchall())
 
 
 def _open() -> psycopg2.extensions.connection:
