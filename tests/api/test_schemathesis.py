@@ -1,8 +1,8 @@
 """schemathesis over the whole schema, as three kinds of people: no server error, and no answer that is not declared.
 
-Requests are made of the schema, good ones and bad ones, and sent to the application in this process. Ids in paths are of
-real objects most of the time, so that what lies behind a 404 is tried too. Nothing answers at a site's address: the calls
-that reach out are bounded by a short timeout.
+Requests are made of the schema, good ones and bad ones, and sent to the application in this process. Ids in paths are
+of real objects most of the time, so that what lies behind a 404 is tried too. Nothing answers at a site's address: the
+calls that reach out are bounded by a short timeout.
 """
 
 from __future__ import annotations
