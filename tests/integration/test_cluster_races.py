@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from facet.workloads.models import VM, ProjectFolder
 from infra import looks
 from infra.drivers import factory
 from infra.models import Site, Zone
+from scheduler.models import ResourcePool
 from tenants import isolation
 from tests import ground, work
 from tests.factories import as_system
@@ -129,6 +131,45 @@ def test_another_sites_vm_with_the_same_key_is_not_ours(land):
     with as_system():
         assert list(VM.objects.values_list("power", "address", "seen_at")) == before
         assert VM.objects.filter(missing_at=None).count() == 0
+    deleted(land, asked)
+
+
+def test_a_vm_under_a_new_ref_is_known_by_its_key(land):
+    """A vCenter that was restored gives other refs."""
+    asked = land.cluster(node_pools=[])
+    work.succeed(land.editor, asked)
+    with as_system():
+        ref = VM.objects.get().external_ref
+        VM.objects.update(external_ref="vm-before")
+    complete_look(land)
+    with as_system():
+        vm = VM.objects.get()
+    assert (vm.external_ref, vm.missing_at) == (ref, None)
+    deleted(land, asked)
+
+
+def test_a_machine_that_is_gone_when_it_should_boot_is_looked_for_and_made_anew(land):
+    asked = land.cluster()
+    land.site.by_hand.inject("power", "down")  # so that everything is built, and nothing booted yet
+    with as_system():
+        lost = Node.objects.filter(role="control-plane").get()
+    work.until(lambda: lost.name in at_site(land))
+    with as_system():
+        assert set(Node.objects.values_list("phase", flat=True)) == {"provisioning"}
+    land.site.by_hand.delete_vm(lost.vm_id)
+    work.succeed(land.editor, asked)
+    assert len(at_site(land)) == held()["allocations"] == 4
+    deleted(land, asked)
+
+
+def test_a_pool_that_does_not_stand_yet_is_the_reason(land):
+    with as_system():
+        ResourcePool.objects.update(refs={})
+    asked = land.cluster()
+    work.until(lambda: (shown(land, asked)["reason"] or {}).get("code") == "pool_not_ready")
+    assert at_site(land) == []
+    land.sync()
+    work.succeed(land.editor, asked)
     deleted(land, asked)
 
 
@@ -463,6 +504,23 @@ def test_of_two_zones_the_one_that_is_open_is_used(two_zones):
 
 
 # --- what is told --------------------------------------------------------------------------------------------------
+
+
+def test_an_api_that_hangs_is_waited_for_with_a_bound(land):
+    """It takes connections and says nothing."""
+    asked = land.cluster(node_pools=[])
+    work.succeed(land.editor, asked)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        with as_system():
+            Cluster.objects.update(endpoint_host="127.0.0.1", endpoint_port=mute.getsockname()[1])
+        refused = land.editor.post(f"clusters/{asked['cluster']['id']}/kubeconfig")
+    assert (refused.status, refused["code"]) == (409, "not_ready")
+    assert "in time" in refused["detail"]
+    receipt = land.editor.delete(f"clusters/{asked['cluster']['id']}")
+    no_more = land.editor.post(f"clusters/{asked['cluster']['id']}/kubeconfig")
+    assert (no_more.status, no_more["code"]) == (409, "not_ready")
+    assert "being deleted" in no_more["detail"]
+    work.succeed(land.editor, receipt)
 
 
 def test_the_trail_of_a_clusters_life_is_whole_for_its_tenant(land):

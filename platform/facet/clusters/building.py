@@ -100,6 +100,9 @@ def _make(scene: Scene, unbuilt: Sequence[Node]) -> None:
     if pools:
         why = (pools[0].reason or {}).get("sentence", "It is being made.")
         scene.wait("pool_not_ready", f"Pool {pools[0].name} does not stand at the site yet. {why}")
+    with scene.turn.transaction():
+        begun = Node.objects.filter(pk__in=[node.pk for node in unbuilt], phase=NodePhase.PENDING)
+        begun.exclude(vm__phase=VmPhase.PENDING).update(phase=NodePhase.PROVISIONING)
     scene.reread()
 
 

@@ -16,14 +16,14 @@ from facet.clusters.frameworks.base import BadSpec, ClusterRefused, NotAnswering
 from facet.operations import services as operations
 from facet.operations.engine import Again, Outcome
 from facet.workloads import machines
-from facet.workloads.models import VM
+from facet.workloads.models import VM, VmPhase
 
 from . import progress, services
 from .asking import CLUSTER_KIND
 from .building import Stop, keep_apart, lost_machines, make_machines, power
 from .joining import add_ons, all_ready, first_control_plane, further_control_planes, silent, workers
 from .leaving import all_gone, leavers
-from .models import Cluster, ClusterPhase
+from .models import GONE_PHASES, Cluster, ClusterPhase, Node, NodePhase
 from .scene import LATER_S, Scene
 
 LOOK_EVERY_S = 30.0  # at a cluster that nobody is changing
@@ -64,6 +64,9 @@ def _fail(scene: Scene, stop: Stop) -> Outcome:
     with scene.turn.transaction():
         if not services.advance(scene.cluster, ClusterPhase.FAILED, reason=reason):
             return Again(0.0)
+        Node.objects.filter(cluster=scene.cluster, vm__phase=VmPhase.FAILED).exclude(phase__in=GONE_PHASES).update(
+            phase=NodePhase.FAILED, ready=False
+        )
         progress.tell(scene.cluster)
         operations.fail(CLUSTER_KIND, scene.cluster.id, code=reason["code"], detail=reason["sentence"], **stop.more)
     return Again(LATER_S)

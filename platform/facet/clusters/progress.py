@@ -39,11 +39,11 @@ def _coming(cluster: Cluster, totals: Mapping[str, int]) -> list[Step]:
     wanted = [row for row in rows if row[1] != NodePhase.REMOVING]
     planes = [row for row in wanted if row[0] == NodeRole.CONTROL_PLANE]
     workers = [row for row in wanted if row[0] == NodeRole.WORKER]
+    # once it has answered it does, also while its first node is not registered yet
+    answer = max(sum(row[1] in JOINED_PHASES for row in planes), int(cluster.initialized_at is not None))
     steps = [
         _step("machines", "Machines are made", sum(row[3] in BUILT for row in wanted), len(wanted)),
-        _step(
-            "control-plane", "The control plane answers", sum(row[1] in JOINED_PHASES for row in planes), len(planes)
-        ),
+        _step("control-plane", "The control plane answers", answer, len(planes)),
         _step("addons", "Add-ons are applied", int(cluster.addons_at is not None), 1),
         _step("workers", "Workers join", sum(row[1] in JOINED_PHASES for row in workers), len(workers)),
         _step("ready", "Nodes are Ready", sum(row[2] for row in wanted), len(wanted)),

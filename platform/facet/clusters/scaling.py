@@ -123,9 +123,7 @@ def scale(*, scaling: Scaling, plan: Plan, by: Actor) -> tuple[NodePool, Operati
         raise LookAgain(f"cluster {cluster.id} changed meanwhile")
     before = pool.size
     _resize(pool, scaling.size, leaving=[node.pk for node in scaling.leaving])
-    VM.objects.filter(owner_id=cluster.id, phase=VmPhase.FAILED, deleted_at=None).update(
-        phase=VmPhase.PENDING, failures=0, reason=None
-    )
+    _try_again(cluster)
     if coming is not None:
         services.save(coming.batch, plan, coming.ground)
     operation = operations.start(
@@ -146,6 +144,14 @@ def scale(*, scaling: Scaling, plan: Plan, by: Actor) -> tuple[NodePool, Operati
 def _resize(pool: NodePool, size: int, *, leaving: Sequence[uuid.UUID]) -> None:
     NodePool.objects.filter(pk=pool.pk).update(size=size, generation=pool.generation + 1)
     Node.objects.filter(pk__in=leaving).update(phase=NodePhase.REMOVING, drain_asked_at=timezone.now())
+
+
+def _try_again(cluster: Cluster) -> None:
+    """Asked anew: what had failed is begun again."""
+    Node.objects.filter(cluster=cluster, phase=NodePhase.FAILED).update(phase=NodePhase.PENDING)
+    VM.objects.filter(owner_id=cluster.id, phase=VmPhase.FAILED, deleted_at=None).update(
+        phase=VmPhase.PENDING, failures=0, reason=None
+    )
 
 
 def cancel_scale(operation: Operation, by: Actor) -> None:

@@ -14,7 +14,8 @@ from uuid import UUID
 from django.utils import timezone
 
 from facet.operations import inflight
-from facet.operations.engine import Turn
+from facet.operations.engine import ComeAgain, Turn
+from facet.operations.wakeups import wake
 from infra.drivers import base
 from infra.models import Site
 from scheduler import ledger
@@ -195,11 +196,12 @@ def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None
     with turn.transaction():
         record(turn, outcomes)
         _powered(outcomes)
-        _count_failures(refused | _refused(outcomes))
+        lost = _count_but_lost(turn, refused | _refused(outcomes))
+    _look_for(lost)
 
 
 def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
-    """Power on again what has booted before and is found off while it is being built."""
+    """Power on again what has booted before and is found off meanwhile. Raises ComeAgain where one is lost."""
     wanted = dict.fromkeys(keys, base.Power.ON)
     if not wanted:
         return
@@ -208,7 +210,27 @@ def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
     with turn.transaction():
         record(turn, outcomes)
         _powered(outcomes)
-        _count_failures(_refused(outcomes))
+        begun = [key for key, outcome in outcomes.items() if not isinstance(outcome, base.DriverError)]
+        VM.objects.filter(pk__in=begun, phase=VmPhase.RUNNING).update(booted_at=timezone.now())
+        lost = _count_but_lost(turn, _refused(outcomes))
+    _look_for(lost)
+
+
+def _count_but_lost(turn: Turn, refused: Mapping[UUID, base.DriverError]) -> int:
+    """Count these failures; but a VM that had stood and is not found is no fault: how many such. In a transaction.
+
+    Only a complete look, which knows how many are missing at once, may find it lost: that is asked for.
+    """
+    lost = [key for key, error in refused.items() if error.code == "not_found"]
+    _count_failures({key: error for key, error in refused.items() if key not in lost})
+    if lost and turn.lease.site_id is not None:
+        wake("site", turn.lease.site_id, site_id=turn.lease.site_id)
+    return len(lost)
+
+
+def _look_for(lost: int) -> None:
+    if lost:
+        raise ComeAgain(f"The site does not know {lost} machines that it had shown: it is looked at as a whole.")
 
 
 def _powered(outcomes: Mapping[UUID, base.VmOutcome]) -> None:

@@ -44,7 +44,7 @@ class VM(Owned, models.Model):
     external_ref = models.CharField(max_length=255, null=True)
     power = models.CharField(max_length=16, blank=True, default="")
     address = models.GenericIPAddressField(null=True)
-    booted_at = models.DateTimeField(null=True, help_text="when its boot data went in for the first power-on")
+    booted_at = models.DateTimeField(null=True, help_text="when Facet last powered it on")
     wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")
     seen_at = models.DateTimeField(null=True, help_text="last time the site showed it")
     missing_at = models.DateTimeField(null=True, help_text="when a site that had shown it no longer did")

@@ -6,7 +6,7 @@ itself says that its ref has left. Nothing is rebuilt or removed here because of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -60,9 +60,10 @@ def observe(
     """The engine's site observer: power, addresses and absence of the VMs of our rows."""
     ours = sorted((vm for vm in vms if vm.witness), key=lambda vm: vm.key)  # the order in which VMs are locked
     known: set[UUID] = set()
+    listed = {vm.ref for vm in vms} if complete else None
     for start in range(0, len(ours), SLICE):
         with transaction():
-            known |= _write(site_id, ours[start : start + SLICE])
+            known |= _write(site_id, ours[start : start + SLICE], listed)
     with transaction():
         if complete:
             _missing(site_id, Q(seen_at__lt=began or timezone.now() - sightings.SEEN_ANEW), {vm.key for vm in ours})
@@ -71,8 +72,11 @@ def observe(
             _missing(site_id, Q(external_ref__in=list(gone_refs)), set())
 
 
-def _write(site_id: UUID, seen: Sequence[VmFacts]) -> set[UUID]:
-    """One UPDATE a row that differs; answers the keys that we have rows for. Another site's VMs are not this one's."""
+def _write(site_id: UUID, seen: Sequence[VmFacts], listed: Collection[str] | None) -> set[UUID]:
+    """One UPDATE a row that differs; answers the keys that we have rows for. Another site's VMs are not this one's.
+
+    `listed`: all refs of a complete look. One that is recorded and not among them has been replaced by the one seen.
+    """
     rows = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in seen], zone__site_id=site_id)}
     owners: dict[tuple[str, UUID], UUID] = {}
     risen = False
@@ -82,7 +86,10 @@ def _write(site_id: UUID, seen: Sequence[VmFacts]) -> set[UUID]:
             continue
         if vm.deleted_at is not None:
             risen = True
-        elif sightings.write(vm, one) and vm.owner_id is not None:
+            continue
+        if listed is not None and vm.external_ref is not None and vm.external_ref not in listed:
+            VM.objects.filter(pk=vm.pk, external_ref=vm.external_ref).update(external_ref=one.ref)
+        if sightings.write(vm, one) and vm.owner_id is not None:
             owners[vm.owner_kind, vm.owner_id] = vm.tenant_id
     _wake(owners, site_id)
     if risen:

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('external_ref', models.CharField(max_length=255, null=True)),
                 ('power', models.CharField(blank=True, default='', max_length=16)),
                 ('address', models.GenericIPAddressField(null=True)),
-                ('booted_at', models.DateTimeField(help_text='when its boot data went in for the first power-on', null=True)),
+                ('booted_at', models.DateTimeField(help_text='when Facet last powered it on', null=True)),
                 ('wiped_at', models.DateTimeField(help_text='when its boot data was seen wiped', null=True)),
                 ('seen_at', models.DateTimeField(help_text='last time the site showed it', null=True)),
                 ('missing_at', models.DateTimeField(help_text='when a site that had shown it no longer did', null=True)),
