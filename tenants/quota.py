@@ -58,9 +58,9 @@ class Sheet:
         return cls(tuple(Quota.objects.filter(tenant=tenant, project=project)))
 
     @property
-    def generation(self) -> str:
+    def generation(self) -> int:
         limits = [(row["zone"], row["resource"], row["limit"]) for row in show(self.rows, {})]
-        return hashlib.sha256(json.dumps(limits).encode()).hexdigest()[:16]
+        return int.from_bytes(hashlib.sha256(json.dumps(limits).encode()).digest()[:6])
 
 
 def show(rows: Iterable[Quota], zone_names: Mapping[UUID, str]) -> list[dict[str, Any]]:
