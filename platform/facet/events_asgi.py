@@ -52,6 +52,7 @@ SLOW_READER_S = 20.0  # who takes nothing for so long is cut off
 MOST_STREAMS = 1000
 MOST_OF_ONE_CALLER = 100
 READERS = 4
+WARN_AGAIN_S = 5.0
 WITHOUT_PORT = re.compile(r":\d+$")
 RETRY = b"retry: 2000\n\n"  # after so many milliseconds a browser whose stream has broken comes again
 
@@ -77,6 +78,7 @@ class Application:
         self.hub = streams.Hub(lambda: isolation.context(isolation.SYSTEM), self.in_thread)
         self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self.open: dict[Stream, None] = {}
+        self.warned_at = -WARN_AGAIN_S  # on the clock of the loop
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """`work` on a thread that keeps its database connection."""
@@ -115,7 +117,7 @@ class Application:
                 headers["WWW-Authenticate"] = 'Bearer realm="facet"'
             await _whole(send, problem.status, headers | {"Content-Type": CONTENT_TYPE}, body)
         except DatabaseError as error:
-            log.warning("the database did not answer", error=str(error).strip())
+            self._warn("a stream cannot begin", error)
             problem = Problem("The database did not answer in time. Try again.", code="unavailable", status=503)
             body = problem.document() | {"instance": request.path, "request_id": request.request_id}
             await _whole(send, 503, headers | {"Content-Type": CONTENT_TYPE}, body)
@@ -162,18 +164,18 @@ class Application:
         """Say what each look finds until the stream, its reader or this process ends."""
         now = asyncio.get_running_loop().time
         said_at = now()
-        while not gone.done() and not self.hub.closing:
+        while True:
             if not chunk.text and now() >= said_at + HEARTBEAT_S:  # also where bells ring and nothing is for this one
                 chunk.text = stream.heartbeat()
             if chunk.text:
                 await _say(send, chunk.text)
                 said_at = now()
-            if chunk.over:
-                return
-            if not chunk.more:
+            if not chunk.more and not chunk.over and not self.hub.closing:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(said_at + HEARTBEAT_S):
                         await stream.follower.bell.wait()
+            if chunk.over or gone.done() or self.hub.closing:
+                return
             stream.follower.bell.clear()
             chunk = await self._look(stream)
 
@@ -183,9 +185,16 @@ class Application:
         except Problem as problem:  # logged out, or no longer theirs: said in the stream, which ends
             return Chunk(b"event: problem\ndata: " + json.dumps(problem.document()).encode() + b"\n\n", over=True)
         except DatabaseError as error:
-            log.warning("a stream cannot look", error=str(error).strip())
+            self._warn("streams cannot look", error)
             await asyncio.sleep(streams.RETRY_S)
             return Chunk(HEARTBEAT, more=True)  # the bells that rang meanwhile are spent
+
+    def _warn(self, what: str, error: DatabaseError) -> None:
+        """One line for all streams that the same outage meets."""
+        now = asyncio.get_running_loop().time()
+        if now >= self.warned_at + WARN_AGAIN_S:
+            self.warned_at = now
+            log.warning(what, error=str(error).strip())
 
     def _admit(self, stream: Stream) -> None:
         of_one = sum(other.caller_id == stream.caller_id for other in self.open)

@@ -74,7 +74,9 @@ class Events(Stream):
 
     def look(self) -> Chunk:
         caller = self.caller()
-        self.follower.tenants = None if caller.platform else caller.tenants
+        self.follower.everything = caller.platform
+        self.follower.tenants = frozenset(grant.tenant_id for grant in caller.grants if grant.project_id is None)
+        self.follower.projects = frozenset(grant.project_id for grant in caller.grants if grant.project_id is not None)
         if not caller.may("event.read"):
             raise Forbidden("Your roles do not include event.read here.")
         with caller.context():

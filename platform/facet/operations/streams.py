@@ -34,26 +34,30 @@ RETRY_S = 1.0
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
 T = TypeVar("T")
+Owner = tuple[UUID | None, UUID | None]  # the tenant and the project of an event
 InThread = Callable[[Callable[[], T]], Awaitable[T]]
 
 
 @dataclass(eq=False)
 class Follower:
-    """One open stream: the tenants that it may hear of (None: all), or the operation that it follows."""
+    """One open stream: what it may hear of (everything, whole tenants, projects), or the operation that it follows."""
 
-    tenants: frozenset[UUID] | None = frozenset()
+    everything: bool = False
+    tenants: frozenset[UUID | None] = frozenset()
+    projects: frozenset[UUID | None] = frozenset()
     operation_id: UUID | None = None
     bell: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def concerned(self, tenant_id: UUID | None) -> bool:
-        return self.operation_id is None and (self.tenants is None or tenant_id in self.tenants)
+    def concerned(self, owner: Owner) -> bool:
+        tenant_id, project_id = owner
+        return self.everything or tenant_id in self.tenants or project_id in self.projects
 
 
 @dataclass(frozen=True, slots=True)
 class News:
     """What one look found: whose events, up to where, and whether there is something that has not settled."""
 
-    tenants: frozenset[UUID | None]
+    owners: frozenset[Owner]
     cursor: Cursor
     more: bool
     unsettled: bool
@@ -167,7 +171,7 @@ class Hub:
             if self._cursor is None:
                 self._ring_all()
             for follower in self.followers:
-                if any(follower.concerned(tenant) for tenant in news.tenants):
+                if any(follower.concerned(owner) for owner in news.owners):
                     follower.bell.set()
             self._cursor = news.cursor
             if news.more:
@@ -182,11 +186,12 @@ class Hub:
             last = end()
             rows = []
             if self._cursor is not None:
-                rows = list(settled(Event.objects.all(), self._cursor).values_list("tenant_id", "xid", "seq")[:PAGE])
+                found = settled(Event.objects.all(), self._cursor)
+                rows = list(found.values_list("tenant_id", "project_id", "xid", "seq")[:PAGE])
             waiting = Event.objects.extra(where=["xid >= pg_snapshot_xmin(pg_current_snapshot())"]).exists()
         more = len(rows) == PAGE
-        cursor = (rows[-1][1], rows[-1][2]) if more else last
-        return News(frozenset(row[0] for row in rows), cursor, more, waiting)
+        cursor = (rows[-1][2], rows[-1][3]) if more else last
+        return News(frozenset(row[:2] for row in rows), cursor, more, waiting)
 
     async def _look_at_operations(self) -> None:
         """For bells that were lost: wake who follows an operation whose row is another than at the last look."""
