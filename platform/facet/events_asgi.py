@@ -115,6 +115,8 @@ class Application:
             body = problem.document() | {"instance": request.path, "request_id": request.request_id}
             if problem.status == 401:
                 headers["WWW-Authenticate"] = 'Bearer realm="facet"'
+            if problem.status == 429:
+                headers["Retry-After"] = str(int(HEARTBEAT_S))
             await _whole(send, problem.status, headers | {"Content-Type": CONTENT_TYPE}, body)
         except DatabaseError as error:
             self._warn("a stream cannot begin", error)

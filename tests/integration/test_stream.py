@@ -370,6 +370,7 @@ def test_one_caller_has_no_room_without_end(admin, acme, address, monkeypatch):
     with Listener(address, token=token(admin)), Listener(address, token=token(admin)):
         with Listener(address, token=token(admin)) as third:
             assert (third.status, third.problem["code"]) == (429, "throttled")
+            assert third.headers["retry-after"] == "15"
         with Listener(address, token=token(acme.viewer)) as another:
             assert another.status == 200
 
