@@ -196,8 +196,8 @@ def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None
     with turn.transaction():
         record(turn, outcomes)
         _powered(outcomes)
-        lost = _count_but_lost(turn, refused | _refused(outcomes))
-    _look_for(lost)
+        lost = _count_but_lost(refused | _refused(outcomes))
+    _look_for(turn, lost)
 
 
 def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
@@ -212,24 +212,22 @@ def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
         _powered(outcomes)
         begun = [key for key, outcome in outcomes.items() if not isinstance(outcome, base.DriverError)]
         VM.objects.filter(pk__in=begun, phase=VmPhase.RUNNING).update(booted_at=timezone.now())
-        lost = _count_but_lost(turn, _refused(outcomes))
-    _look_for(lost)
+        lost = _count_but_lost(_refused(outcomes))
+    _look_for(turn, lost)
 
 
-def _count_but_lost(turn: Turn, refused: Mapping[UUID, base.DriverError]) -> int:
-    """Count these failures; but a VM that had stood and is not found is no fault: how many such. In a transaction.
-
-    Only a complete look, which knows how many are missing at once, may find it lost: that is asked for.
-    """
+def _count_but_lost(refused: Mapping[UUID, base.DriverError]) -> int:
+    """Count these failures; but a VM that had stood and is not found is no fault: how many such. In a transaction."""
     lost = [key for key, error in refused.items() if error.code == "not_found"]
     _count_failures({key: error for key, error in refused.items() if key not in lost})
-    if lost and turn.lease.site_id is not None:
-        wake("site", turn.lease.site_id, site_id=turn.lease.site_id)
     return len(lost)
 
 
-def _look_for(lost: int) -> None:
-    if lost:
+def _look_for(turn: Turn, lost: int) -> None:
+    """Only a complete look, which knows how many are missing at once, may find a VM lost: that is asked for."""
+    if lost and turn.lease.site_id is not None:
+        with turn.context(turn.lease.tenant_id):  # of its own: no pass locks another's wakeup beside its own
+            wake("site", turn.lease.site_id, site_id=turn.lease.site_id)
         raise ComeAgain(f"The site does not know {lost} machines that it had shown: it is looked at as a whole.")
 
 

@@ -43,12 +43,14 @@ def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], runni
     outcomes = driver.ensure_no_vms([vm.id for vm in slice_])
     gone = [vm for vm in slice_ if vm.id in outcomes and outcomes[vm.id] is None]
     refusals = {key: error for key, error in outcomes.items() if isinstance(error, base.Refused)}
+    if any(vm.external_ref is None and vm.phase != VmPhase.PENDING for vm in gone):
+        _look_for_late_clones(turn, site)
     with turn.transaction():
         machines.record(turn, outcomes)
         if refusals:
             VM.objects.filter(pk__in=refusals, deleted_at=None).update(failures=F("failures") + 1)
         if gone:
-            _forget(site, gone)
+            _forget(gone)
     return Removal(left=len(vms) - len(gone), refusal=next(iter(refusals.values()), None))
 
 
@@ -62,10 +64,16 @@ def _mark(turn: Turn, vms: Sequence[VM]) -> None:
             )
 
 
-def _forget(site: Site, gone: Sequence[VM]) -> None:
+def _look_for_late_clones(turn: Turn, site: Site) -> None:
+    """A clone may have been sent whose ref nobody could save: look for it once the site has had time to finish it.
+
+    In a transaction of its own, before the rows are closed: no pass locks another's wakeup beside its own.
+    """
+    with turn.context(turn.lease.tenant_id):
+        wake("reap", site.id, site_id=site.id, after_s=REAP_AFTER_S)
+
+
+def _forget(gone: Sequence[VM]) -> None:
     keys = [vm.id for vm in gone]
     VM.objects.filter(pk__in=keys, deleted_at=None).update(deleted_at=timezone.now(), power="", address=None)
     ledger.release(tenant_id=gone[0].tenant_id, project_id=gone[0].project_id, holders=keys)
-    if any(vm.external_ref is None and vm.phase != VmPhase.PENDING for vm in gone):
-        # a clone may have been sent whose ref nobody could save: look for it once the site has had time to finish it
-        wake("reap", site.id, site_id=site.id, after_s=REAP_AFTER_S)
