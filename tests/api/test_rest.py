@@ -13,6 +13,7 @@ from facet.rest.schema import SENTENCES
 from tenants import credentials
 from tenants.access import OPEN_TO_ALL, VERBS
 from tenants.models import Tenant
+from tests import factories
 from tests.api import described, world
 from tests.client import Api
 from tests.factories import as_system
@@ -148,6 +149,23 @@ def test_a_database_that_fails_at_the_commit_is_a_503_and_not_a_fault(admin, mon
     assert (answer.status, answer["code"], answer.is_problem) == (503, "unavailable", True)
     connection.close()
     assert admin.get("tenants")["items"] == []
+
+
+def test_what_has_gone_when_the_work_is_committed_is_a_conflict_and_not_a_fault(admin, acme, monkeypatch):
+    """Foreign keys are judged at the commit: the group was there when it was looked up."""
+    group = factories.group("staff")
+    commit = connection._commit
+
+    def commits_later():
+        with connections["owner"].cursor() as cursor:
+            cursor.execute("set local lock_timeout = '2s'; delete from tenants_group where id = %s", [group.id])
+        commit()
+
+    monkeypatch.setattr(connection, "_commit", commits_later)
+    answer = admin.post(f"tenants/{acme.tenant.id}/members", {"group": "staff", "role": "tenant-admin"})
+    monkeypatch.undo()
+    assert (answer.status, answer["code"], answer.is_problem) == (409, "conflict", True)
+    assert [row["principal"]["kind"] for row in admin.get(f"tenants/{acme.tenant.id}/members")["items"]] == ["user"]
 
 
 def test_every_action_has_a_verb_that_the_table_of_roles_knows():

@@ -6,13 +6,12 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
 from facet.rest.endpoint import Endpoint
+from facet.rest.fields import TRUTHS
 from facet.rest.problems import Invalid
 
 from . import engine, events, services
 from .models import Event, Operation
 from .serializers import EventSerializer, OperationSerializer
-
-TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class OperationEndpoint(Endpoint):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import InterfaceError, OperationalError, models
+from django.db import DatabaseError, InterfaceError, models
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -22,6 +22,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from . import idempotency
 from .access import Access
+from .fields import TRUTHS
 from .problems import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Problem, plain, problem_of
 
 PLACING_ATTEMPTS = 8
@@ -60,8 +61,11 @@ class Endpoint(GenericViewSet[Any]):
         try:
             with context:
                 return super().dispatch(request, *args, **kwargs)
-        except (OperationalError, InterfaceError) as error:  # the context itself: no connection, or none at the commit
-            return plain(request, cast(Problem, problem_of(error)))
+        except (DatabaseError, InterfaceError) as error:  # of the context itself: no connection, or a refused commit
+            problem = problem_of(error)
+            if problem is None:
+                raise
+            return plain(request, problem)
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -123,8 +127,8 @@ class Endpoint(GenericViewSet[Any]):
             if "\x00" in value:
                 raise ValidationError("PostgreSQL holds no NUL")
             column = cast("models.Field[Any, Any]", model._meta.get_field(field.partition("__")[0]))
-            return column.to_python(value)
-        except (ValidationError, FieldDoesNotExist):
+            return TRUTHS[value] if isinstance(column, models.BooleanField) else column.to_python(value)
+        except (KeyError, ValidationError, FieldDoesNotExist):
             raise Invalid({field: "Not a value of this filter."}) from None
 
     # --- answers ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from rest_framework import serializers
 NAME = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
 NAME_SENTENCE = "Lower-case letters, digits and hyphens; begins with a letter, ends with a letter or digit, at most 63."
 BIGINT = 2**63 - 1
+TRUTHS = {"true": True, "1": True, "false": False, "0": False}  # how an address says yes and no
 
 valid_name = RegexValidator(re.compile(r"\A[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z"), NAME_SENTENCE)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.http import Http404, JsonResponse
+from psycopg2.errors import ForeignKeyViolation  # type: ignore[import-untyped]  # it has no types
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
@@ -135,6 +136,8 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(str(getattr(error, "detail", "") or str(error) or code), code=code, status=status)
     if isinstance(error, OperationalError | InterfaceError):
         return Problem("The database did not answer in time. Try again.", code="unavailable", status=503)
+    if isinstance(error, IntegrityError) and isinstance(error.__cause__, ForeignKeyViolation):  # seen at the commit
+        return Conflict("Something that this needs has gone, or is needed by something new. Look again.")
     return None
 
 

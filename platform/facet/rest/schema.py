@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from .problems import CONTENT_TYPE, ProblemSerializer
@@ -25,6 +26,10 @@ SENTENCES = {
     "503": "Try again.",
 }
 
+KEY = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+ETAG = {"type": "string", "pattern": r'^(\*|"[0-9]+")$'}
+FILTERS = {"UUIDField": OpenApiTypes.UUID, "BooleanField": OpenApiTypes.BOOL}  # by the column's type; else a text
+
 
 class FacetSchema(AutoSchema):
     def get_tags(self) -> list[str]:
@@ -41,16 +46,24 @@ class FacetSchema(AutoSchema):
         if self.method == "POST":
             more.append(
                 OpenApiParameter(
-                    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Say it twice, done once."
+                    "Idempotency-Key", KEY, OpenApiParameter.HEADER, description="Say it twice, done once."
                 )
             )
         if self.method in ("PUT", "PATCH"):
             more.append(
-                OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that you saw.")
+                OpenApiParameter("If-Match", ETAG, OpenApiParameter.HEADER, description="The ETag that you saw.")
             )
         if self._is_list_view():
-            more += [OpenApiParameter(field, str) for field in getattr(self.view, "filter_fields", ())]
+            more += [self._filter(field) for field in getattr(self.view, "filter_fields", ())]
         return more
+
+    def _filter(self, name: str) -> OpenApiParameter:
+        """A filter takes what its column holds; where the rows depend on the route it is known to be a text."""
+        kind, rows = "", getattr(self.view, "queryset", None)
+        if rows is not None:
+            column = rows.model._meta.get_field(name)
+            kind = getattr(column, "target_field", column).get_internal_type()
+        return OpenApiParameter(name, FILTERS.get(kind, OpenApiTypes.STR))
 
     def get_request_serializer(self) -> Any:
         kind = getattr(self.view, "requests", {}).get(getattr(self.view, "action", None))

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
+from psycopg2.errors import ForeignKeyViolation
 from rest_framework import exceptions
 
 from facet.rest.problems import Conflict, Invalid, NameTaken, ProblemSerializer, flatten, problem_of
@@ -45,6 +46,13 @@ def test_the_database_is_not_quoted():
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), IntegrityError("duplicate key"), TypeError()])
 def test_a_fault_of_ours_is_no_refusal(error):
     assert problem_of(error) is None
+
+
+def test_what_a_foreign_key_misses_is_a_conflict():
+    error = IntegrityError("insert or update on table")
+    error.__cause__ = ForeignKeyViolation()
+    problem = problem_of(error)
+    assert (problem.status, problem.code, "table" in problem.detail) == (409, "conflict", False)
 
 
 def test_nested_errors_are_named_by_their_path():
