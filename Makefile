@@ -1,6 +1,6 @@
 # Everything runs from .venv, which is made from the hashed lock. Relative paths only: the folder may have spaces in its name.
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop test check bench clean
+.PHONY: help demo run stop test check lint bench clean
 PYTHON ?= python3
 ONLY ?=
 export PYTHONPATH :=
@@ -27,13 +27,15 @@ stop: .venv/ready  ## stop the stack of this FACET_HOME
 test: .venv/ready  ## all tests; prints how many promises are open
 	@.venv/bin/pytest -n 2 --dist loadfile -rs; status=$$?; .venv/bin/python -m tests.promises; exit $$status
 
-check: .venv/ready  ## format, lint, types, import contracts, migrations, fast tests
+check: lint  ## all that must hold before a commit: lint, and the fast tests
+	.venv/bin/pytest -n 2 --dist loadfile -rs -m "not slow"
+
+lint: .venv/ready  ## format, lint, types, import contracts, migrations
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	@FACET_ALLOW_EPHEMERAL_KEY=1 .venv/bin/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
-	.venv/bin/pytest -n 2 --dist loadfile -rs -m "not slow"
 
 bench: .venv/ready  ## measure (ONLY=ledger|vsphere|clusters|console|engine)
 	@.venv/bin/python -m tests.bench $(ONLY)
