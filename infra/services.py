@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +25,8 @@ from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 from . import capacity, endpoints, outside
 from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, Zone, ZonePhase
 
+LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?", re.IGNORECASE)
 DRIVERS = ("simulator", "vsphere")
 MOST_HOSTS = 1000
 
@@ -40,7 +44,7 @@ def check_connection(*, driver: str, endpoint: str, ca_pem: str) -> str:
     """The CA, its certificates alone. Raises Invalid for what cannot be a way to a site."""
     try:
         parts = urlsplit(endpoint)
-        known = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("http", "https")
+        known = _is_host(parts.hostname or "") and parts.port != 0 and parts.scheme in ("http", "https")
     except ValueError:
         known = False
     if not known or not endpoint.isprintable() or " " in endpoint or parts.query or parts.fragment:
@@ -52,6 +56,13 @@ def check_connection(*, driver: str, endpoint: str, ca_pem: str) -> str:
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "simulator"):
         raise Invalid({"endpoint": "Without TLS only the simulator, and only on this machine or its own network."})
     return certificates(ca_pem)
+
+
+def _is_host(name: str) -> bool:
+    """An address, or a DNS name, in letters of its own too. May raise ValueError for what is neither."""
+    if ":" in name:
+        return ip_address(name).version == 6
+    return HOST.fullmatch(name.encode("idna").decode()) is not None
 
 
 def certificates(pem: str) -> str:

@@ -40,7 +40,7 @@ class Way:
             raise Unreachable(f"{self._endpoint} did not answer in time.", code="timeout") from error
         except httpx.UnsupportedProtocol as error:
             raise Refused("The endpoint of a simulator is like http://127.0.0.1:8802.", code="invalid") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:  # the last: a name no DNS can have
             raise Unreachable(f"{self._endpoint} cannot be reached: {error}") from error
         except RuntimeError as error:  # httpx, of a client that was closed
             raise Unreachable("This connection was given back.", code="session_lost") from error

@@ -8,6 +8,7 @@ from django.db import connection
 from facet.rest.secrets import CannotOpen
 from infra import outside
 from infra.drivers.base import Unreachable
+from infra.drivers.vsphere.faults import translated
 from infra.models import Site
 from tests import factories, sites
 from tests.factories import as_system
@@ -103,6 +104,10 @@ def test_the_password_is_sealed_for_this_site_alone(admin):
         ({"endpoint": "https://vcenter.example.org/s dk"}, "endpoint"),
         ({"endpoint": "file:///etc/passwd"}, "endpoint"),
         ({"endpoint": "https://" + "a" * 300}, "endpoint"),
+        ({"endpoint": "https://" + "a" * 64 + ".example.org/sdk"}, "endpoint"),
+        ({"endpoint": "https://vcenter..example.org/sdk"}, "endpoint"),
+        ({"endpoint": "https://./sdk"}, "endpoint"),
+        ({"endpoint": "https://%31/sdk"}, "endpoint"),
         ({"endpoint": 7}, "endpoint"),
         ({"driver": "simulator", "endpoint": "http://10.0.0.1:8802"}, "endpoint"),
         ({"ca_pem": "no certificate"}, "ca_pem"),
@@ -123,6 +128,20 @@ def test_what_cannot_be_a_site_is_422_and_names_the_field(admin, change, field):
         refused = admin.post(path, WAY | change)
         assert (refused.status, list(refused["errors"])) == (422, [field]), refused
     assert not Site.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "[fd00::1]:8443", "vcenter.example.org.", "VCENTER", "esx_1.lab", "münchen.example"]
+)
+def test_what_can_be_the_address_of_a_site_is_taken(admin, host):
+    assert admin.post("sites", WAY | {"endpoint": f"https://{host}/sdk"}).status == 202
+
+
+def test_a_name_that_dns_cannot_have_is_unreachable_and_no_fault(admin):
+    answer = admin.post("sites/check", WAY | {"driver": "simulator", "endpoint": "https://xn--0/"})
+    assert (answer.status, answer["ok"], answer["problem"]["code"]) == (200, False, "unreachable")
+    with pytest.raises(Unreachable), translated("https://a..b"):
+        "a..b".encode("idna")
 
 
 def test_a_change_is_checked_as_a_new_site_is(admin):

@@ -66,7 +66,7 @@ def translated(endpoint: str) -> Iterator[None]:
         ) from error
     except TimeoutError as error:
         raise Unreachable(f"{endpoint} did not answer in time.", code="timeout") from error
-    except (OSError, HTTPException, ExpatError) as error:
+    except (OSError, HTTPException, ExpatError, UnicodeError) as error:  # the last: a name no DNS can have
         raise Unreachable(f"{endpoint} cannot be reached: {_short(error)}") from error
 
 
