@@ -12,21 +12,17 @@ from django.utils import timezone
 from facet.clusters.frameworks.base import BadSpec, ClusterSpec, FlavorFacts, NodePlan, PoolSpec, Role, Taint
 from facet.clusters.frameworks.catalogue import framework
 from facet.rest.ids import uuid7
-from facet.rest.problems import Conflict, Invalid
+from facet.rest.problems import Invalid
 from facet.workloads.models import VM
-from infra import services as infra
-from infra.models import Flavor, Host, Image, PhysicalNetwork, Site, Zone, ZonePhase
-from scheduler.core.ask import Apart, Ask, Group, Plan, Shape
-from scheduler.models import ResourcePool
-from scheduler.services import pools_for
+from infra.models import Flavor, Host
+from scheduler.core.ask import Apart, Ask, Group, Plan
 from tenants.models import Project
 
-from .models import Cluster, Node, NodePool, NodeRole
+from .ground import Ground, ground
+from .models import CLUSTER_KIND, Cluster, Node, NodePool, NodeRole
 
 DEFAULT_FLAVOR = "small"
-CLUSTER_KIND = "cluster"  # of the wakeup that looks after a cluster and its VMs
 CONTROL_PLANES = "control_plane"  # what their asks are called together
-MOST_ZONES = 16
 # what the framework calls a field -> what the API does
 FIELDS = {
     "control_planes": "control_planes.count",
@@ -42,28 +38,6 @@ def invalid(error: BadSpec) -> Invalid:
     if field_.startswith("pools."):
         field_ = f"node_{field_}"
     return Invalid({FIELDS.get(field_, field_): error.sentence})
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Where nodes may stand, and what they are made of."""
-
-    project: Project
-    site: Site
-    zone_ids: Sequence[UUID]  # all that were named
-    zones: Sequence[Zone]  # those of them that take something new
-    image: Image
-    pools: Mapping[UUID, ResourcePool]  # by zone: whose room is spent
-    networks: Sequence[PhysicalNetwork]
-    flavors: Mapping[str, Flavor]
-
-    @property
-    def pool_ids(self) -> dict[UUID, UUID]:
-        return {zone_id: pool.id for zone_id, pool in self.pools.items()}
-
-    @property
-    def shapes(self) -> list[Shape]:
-        return [Shape(f.name, f.vcpu, f.memory_mib, f.disk_gib) for f in self.flavors.values()]
 
 
 @dataclass(frozen=True)
@@ -86,65 +60,6 @@ class Wish:
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-# --- the ground ----------------------------------------------------------------------------------------------------
-
-
-def ground(*, project: Project, zones: Sequence[str], framework_name: str, version: str) -> Ground:
-    """Where a new cluster of this project may stand. Raises Invalid naming the field, Conflict for what is not open."""
-    if len(zones) > MOST_ZONES:
-        raise Invalid({"zones": f"At most {MOST_ZONES} zones."})
-    found = [infra.zone_by_name(name, "zones") for name in dict.fromkeys(zones)]
-    site = found[0].site
-    if any(zone.site_id != site.id for zone in found):
-        raise Invalid({"zones": "The zones of one cluster are zones of one site."})
-    return _ground(project, site, found, image(site, framework_name, version))
-
-
-def ground_of(cluster: Cluster, zone_ids: Sequence[UUID]) -> Ground:
-    """Where more nodes of this cluster may stand."""
-    zones = list(Zone.objects.filter(pk__in=zone_ids, deleted_at=None).select_related("site").order_by("name"))
-    site = zones[0].site
-    return _ground(cluster.project, site, zones, image(site, cluster.framework, cluster.version))
-
-
-def _ground(project: Project, site: Site, zones: Sequence[Zone], image_: Image) -> Ground:
-    active = [zone for zone in zones if zone.phase == ZonePhase.ACTIVE]
-    if not active:
-        raise Conflict(f"Zone {zones[0].name} takes nothing new: it is {zones[0].phase}.", code="zone_not_active")
-    return Ground(
-        project=project,
-        site=site,
-        zone_ids=[zone.id for zone in zones],
-        zones=active,
-        image=image_,
-        pools=pools_for(project, active),
-        networks=list(PhysicalNetwork.objects.filter(zones__in=active, present=True).distinct().order_by("name", "id")),
-        flavors={flavor.name: flavor for flavor in Flavor.objects.all()},
-    )
-
-
-def image(site: Site, framework_name: str, version: str) -> Image:
-    """The image for a version, or (version "") for the newest that the site has. Raises Invalid."""
-    images = Image.objects.filter(site=site, framework=framework_name, template__present=True).select_related(
-        "template"
-    )
-    if version:
-        found = images.filter(version=version).order_by("-created_at").first()
-    else:
-        found = max(images, key=lambda one: (_number(one.version), one.created_at), default=None)
-    if found is None:
-        offered = sorted(set(images.values_list("version", flat=True)), key=_number)
-        which = f"Offered there: {', '.join(offered)}." if offered else "The site has no image for it."
-        raise Invalid({"version": f"No image of {framework_name} {version} at this site. {which}".replace("  ", " ")})
-    return found
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(
-        int(part) for part in version.removeprefix("v").split("-")[0].split("+")[0].split(".") if part.isdigit()
-    )
-
-
 # --- the cluster ---------------------------------------------------------------------------------------------------
 
 
@@ -159,9 +74,26 @@ def wish(*, data: Mapping[str, Any], project: Project) -> Wish:
 
 def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
     kind = framework(data["framework"])
-    network = data["network"]
     planes_flavor = _flavor(where, data["control_planes"]["flavor"], "control_planes.flavor")
-    cluster = Cluster(
+    cluster = _cluster(data, where, planes_flavor)
+    pools = [_pool(cluster, asked, where, at) for at, asked in enumerate(data["node_pools"])]
+    by_name = {pool.name: pool for pool in pools}
+    batches = []
+    for plan in kind.plan(_spec(cluster, pools, where)):
+        pool = None if plan.role is Role.CONTROL_PLANE else by_name[plan.pool]
+        flavor = planes_flavor if pool is None else where.flavors[pool.flavor]
+        batches.append(nodes(cluster, pool, plan.count, where, flavor=flavor, plan=plan))
+    batch = Batch(
+        [node for one in batches for node in one.nodes],
+        [vm for one in batches for vm in one.vms],
+        [ask for one in batches for ask in one.asks],
+    )
+    return Wish(where, cluster, pools, batch, counts={CONTROL_PLANES: (1, 3, 5)})
+
+
+def _cluster(data: Mapping[str, Any], where: Ground, planes_flavor: Flavor) -> Cluster:
+    kind, network = framework(data["framework"]), data["network"]
+    return Cluster(
         id=uuid7(),
         tenant_id=where.project.tenant_id,
         project=where.project,
@@ -176,30 +108,14 @@ def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
         endpoint_port=6443,
         created_at=timezone.now(),
     )
-    pools = [
-        NodePool(
-            id=uuid7(), tenant_id=cluster.tenant_id, project=cluster.project, cluster=cluster, name=asked["name"],
-            size=asked["size"], flavor=_flavor(where, asked["flavor"], f"node_pools.{at}.flavor").name,
-            labels=asked["labels"], taints=asked["taints"],
-        )
-        for at, asked in enumerate(data["node_pools"])
-    ]  # fmt: skip
-    plans = kind.plan(_spec(cluster, pools, where))
-    by_name = {pool.name: pool for pool in pools}
-    batches = [
-        nodes(
-            cluster, by_name.get(plan.pool), plan.count, where,
-            flavor=planes_flavor if plan.role is Role.CONTROL_PLANE else where.flavors[by_name[plan.pool].flavor],
-            plan=plan,
-        )
-        for plan in plans
-    ]  # fmt: skip
-    batch = Batch(
-        [node for one in batches for node in one.nodes],
-        [vm for one in batches for vm in one.vms],
-        [ask for one in batches for ask in one.asks],
-    )
-    return Wish(where, cluster, pools, batch, counts={CONTROL_PLANES: (1, 3, 5)})
+
+
+def _pool(cluster: Cluster, asked: Mapping[str, Any], where: Ground, at: int) -> NodePool:
+    return NodePool(
+        id=uuid7(), tenant_id=cluster.tenant_id, project=cluster.project, cluster=cluster, name=asked["name"],
+        size=asked["size"], flavor=_flavor(where, asked["flavor"], f"node_pools.{at}.flavor").name,
+        labels=asked["labels"], taints=asked["taints"],
+    )  # fmt: skip
 
 
 def _spec(cluster: Cluster, pools: Sequence[NodePool], where: Ground) -> ClusterSpec:
@@ -251,51 +167,44 @@ def nodes(
     standing: Sequence[UUID] = (),
 ) -> Batch:
     """`count` more nodes of a pool (none: control planes), their VMs and asks. `standing`: hosts of those there are."""
-    kind = framework(cluster.framework)
-    planes = pool is None
     group = Group(
         key=f"{cluster.id}/{plan.pool}",
-        apart=Apart.REQUIRED if planes else Apart.PREFERRED,
+        apart=Apart.REQUIRED if pool is None else Apart.PREFERRED,
         over_zones=True,
         members=tuple(standing),
     )
-    made_nodes, made_vms, asks = [], [], []
-    for _ in range(count):
-        node_id = uuid7()
-        name = kind.node_name(cluster.name, plan.pool, node_id)
-        vm = VM(
-            id=uuid7(), tenant_id=cluster.tenant_id, project_id=cluster.project_id, name=name, image=where.image,
-            vcpu=flavor.vcpu, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib,
-            owner_kind=CLUSTER_KIND, owner_id=cluster.id,
-        )  # fmt: skip
-        made_vms.append(vm)
-        made_nodes.append(
-            Node(
-                id=node_id,
-                tenant_id=cluster.tenant_id,
-                project_id=cluster.project_id,
-                cluster=cluster,
-                pool=pool,
-                vm=vm,
-                role=NodeRole.CONTROL_PLANE if planes else NodeRole.WORKER,
-                name=name,
-            )
-        )
-        asks.append(
-            Ask(
-                key=vm.id,
-                name=name,
-                role=CONTROL_PLANES if planes else plan.pool,
-                vcpu=flavor.vcpu,
-                memory_mib=flavor.memory_mib,
-                disk_gib=flavor.disk_gib,
-                zones=tuple(zone.id for zone in where.zones),
-                pools=tuple(where.pool_ids.values()),
-                networks=tuple(net.id for net in where.networks),
-                group=group,
-            )
-        )
-    return Batch(made_nodes, made_vms, asks)
+    made = [_node(cluster, pool, where, flavor, plan) for _ in range(count)]
+    vms = [node.vm for node in made]
+    role = CONTROL_PLANES if pool is None else plan.pool
+    return Batch(made, vms, [_ask(vm, role, where, group) for vm in vms])
+
+
+def _node(cluster: Cluster, pool: NodePool | None, where: Ground, flavor: Flavor, plan: NodePlan) -> Node:
+    """A node with its VM: one name for both, made of the node's id."""
+    owner: dict[str, Any] = {"tenant_id": cluster.tenant_id, "project_id": cluster.project_id}
+    id = uuid7()
+    name = framework(cluster.framework).node_name(cluster.name, plan.pool, id)
+    vm = VM(
+        **owner, id=uuid7(), name=name, image=where.image, vcpu=flavor.vcpu, memory_mib=flavor.memory_mib,
+        disk_gib=flavor.disk_gib, owner_kind=CLUSTER_KIND, owner_id=cluster.id,
+    )  # fmt: skip
+    role = NodeRole.CONTROL_PLANE if pool is None else NodeRole.WORKER
+    return Node(**owner, id=id, cluster=cluster, pool=pool, vm=vm, role=role, name=name)
+
+
+def _ask(vm: VM, role: str, where: Ground, group: Group) -> Ask:
+    return Ask(
+        key=vm.id,
+        name=vm.name,
+        role=role,
+        vcpu=vm.vcpu,
+        memory_mib=vm.memory_mib,
+        disk_gib=vm.disk_gib,
+        zones=tuple(zone.id for zone in where.zones),
+        pools=tuple(where.pool_ids.values()),
+        networks=tuple(net.id for net in where.networks),
+        group=group,
+    )
 
 
 def settle(batch: Batch, plan: Plan, where: Ground) -> None:

@@ -19,11 +19,10 @@ from facet.workloads import machines
 from facet.workloads.models import VM, VmPhase
 
 from . import progress, services
-from .asking import CLUSTER_KIND
 from .building import Stop, keep_apart, lost_machines, make_machines, power
 from .joining import add_ons, all_ready, first_control_plane, further_control_planes, silent, workers
 from .leaving import all_gone, leavers
-from .models import GONE_PHASES, Cluster, ClusterPhase, Node, NodePhase
+from .models import CLUSTER_KIND, GONE_PHASES, Cluster, ClusterPhase, Node, NodePhase
 from .scene import LATER_S, Scene
 
 LOOK_EVERY_S = 30.0  # at a cluster that nobody is changing

@@ -21,9 +21,8 @@ from infra.drivers import base
 from infra.models import Addon
 
 from . import facts
-from .asking import CLUSTER_KIND
 from .building import Stop
-from .models import GONE_PHASES, JOINED_PHASES, Cluster, Node, NodePhase
+from .models import CLUSTER_KIND, GONE_PHASES, JOINED_PHASES, Cluster, Node, NodePhase
 from .observing import write_health
 from .scene import LATER_S, SOON_S, Scene
 

@@ -12,6 +12,8 @@ from facet.rest.owned import Owned
 from facet.workloads.models import VM
 from tenants.models import Project, Tenant
 
+CLUSTER_KIND = "cluster"  # of operations and events about a cluster, and of the wakeup that looks after it
+
 
 class ClusterPhase(models.TextChoices):
     """

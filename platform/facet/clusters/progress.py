@@ -10,8 +10,7 @@ from facet.operations import services as operations
 from facet.operations.services import Step
 from facet.workloads.models import VM, VmPhase
 
-from .asking import CLUSTER_KIND
-from .models import JOINED_PHASES, Cluster, ClusterPhase, Node, NodePhase, NodeRole
+from .models import CLUSTER_KIND, JOINED_PHASES, Cluster, ClusterPhase, Node, NodePhase, NodeRole
 
 BUILT = (VmPhase.BUILT, VmPhase.RUNNING)
 DRAIN = "drain"

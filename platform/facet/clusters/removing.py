@@ -14,9 +14,8 @@ from infra import endpoints
 from scheduler import ledger
 
 from . import progress, services
-from .asking import CLUSTER_KIND
 from .building import rule_name
-from .models import Cluster, Node, NodePhase
+from .models import CLUSTER_KIND, Cluster, Node, NodePhase
 from .scene import Scene
 
 TASKS_S = 1.0

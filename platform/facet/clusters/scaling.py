@@ -23,8 +23,9 @@ from scheduler import ledger
 from scheduler.core.ask import Plan
 
 from . import asking, facts, services
-from .asking import CLUSTER_KIND, Batch, Ground
-from .models import GONE_PHASES, Cluster, ClusterPhase, Node, NodePhase, NodePool
+from .asking import Batch
+from .ground import Ground, ground_of
+from .models import CLUSTER_KIND, GONE_PHASES, Cluster, ClusterPhase, Node, NodePhase, NodePool
 
 SCALABLE = (ClusterPhase.READY, ClusterPhase.UPDATING, ClusterPhase.FAILED)
 VERB = "cluster.scale"
@@ -86,7 +87,7 @@ def _check_scalable(cluster: Cluster) -> None:
 
 def _coming(cluster: Cluster, pool: NodePool, count: int, living: Sequence[Node]) -> Coming:
     try:
-        where = asking.ground_of(cluster, cluster.zone_ids)
+        where = ground_of(cluster, cluster.zone_ids)
     except Invalid as error:  # of a field that this request has not: the version is the cluster's
         raise Conflict(error.detail, code="no_image") from None
     flavor = where.flavors[pool.flavor]

@@ -38,8 +38,9 @@ from scheduler.core.ask import Ask, Plan, Policy
 from tenants.models import Project
 
 from . import asking, facts
-from .asking import CLUSTER_KIND, Batch, Ground, Wish
-from .models import TRANSITIONS, Cluster, ClusterPhase, Node, NodePool, NodeRole
+from .asking import Batch, Wish
+from .ground import Ground
+from .models import CLUSTER_KIND, TRANSITIONS, Cluster, ClusterPhase, Node, NodePool, NodeRole
 
 ONE_CLUSTER = (ledger.Spend(zone_id=None, resource="clusters", amount=1),)
 LONGEST_ACCESS = timedelta(hours=24)
