@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +11,7 @@ from uuid import UUID
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from .ids import uuid7
 from .models import IdempotencyKey
@@ -65,7 +65,8 @@ def replay(*, principal_id: UUID, method: str, path: str, key: str | None, body:
 
 
 def _digest(body: Any) -> bytes:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, cls=DjangoJSONEncoder).encode()).digest()
+    text = json.dumps(body, sort_keys=True, cls=DjangoJSONEncoder)
+    return salted_hmac("facet.idempotency", text, algorithm="sha256").digest()  # keyed: a body may hold a password
 
 
 def _begin(principal_id: UUID, method: str, path: str, key: str, digest: bytes) -> UUID | None:
