@@ -320,7 +320,7 @@ class ImageRequest(StrictSerializer):
     name = Pattern(IMAGE_NAME, max_length=63)
     site = Text(max_length=63)
     template = Text(max_length=1024)
-    framework = NameField(required=False, default="kubernetes")
+    framework = NameField(max_length=32, required=False, default="kubernetes")
     version = Pattern(VERSION, max_length=32)
 
 

@@ -64,7 +64,7 @@ class Call:
 
 
 @cache
-def _document() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """As it is served."""
     found: dict[str, Any] = json.loads(OpenApiJsonRenderer().render(SchemaGenerator().get_schema(public=True)))
     return found
@@ -74,7 +74,7 @@ def calls() -> list[Call]:
     """Every method of every path."""
     return [
         Call(method.upper(), path.removeprefix(BASE), schema)
-        for path, methods in _document()["paths"].items()
+        for path, methods in document()["paths"].items()
         for method, schema in methods.items()
         if method != "parameters"
     ]
@@ -88,7 +88,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema without its detours; of alternatives the first, with "blank" where another is the empty text."""
     while True:
         if "$ref" in schema:
-            schema = _document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            schema = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         elif "oneOf" in schema or "allOf" in schema:
             ways = schema.get("oneOf") or schema["allOf"]
             rest = {key: value for key, value in schema.items() if key not in ("oneOf", "allOf")}

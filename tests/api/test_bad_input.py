@@ -13,8 +13,8 @@ import pytest
 from django.utils import timezone
 
 from facet.clusters.models import Cluster, ClusterPhase
-from tests import factories, ground
 from tests.api import described, world
+from tests.api.bodies import KNOWN, valid
 from tests.api.described import Call
 from tests.client import Answer, Api
 from tests.factories import as_system
@@ -46,35 +46,6 @@ WRONG_SIZES = ("", "0", "-1", "1.5", "x", "501", str(ABSURD), "%D9%A3")
 WRONG_CURSORS = ("x", "%C3%A9", "MTIz", "A" * LONG, "MjAyNnx4")
 WRONG_TAGS = ("nonsense", 'W/"1"', '"0"', "", "x" * LONG)
 WRONG_KEYS = ("", "k" * 256, "\t")
-KNOWN: dict[str, Any] = {
-    "zone": "az2",
-    "zones": ["az1"],
-    "site": "dc1",
-    "selector": {"vsphere_cluster": "rack-3"},
-    "driver": "vsphere",
-    "endpoint": "https://127.0.0.1:9/sdk",
-    "username": "root",
-    "password": factories.PASSWORD,
-    "template": "kube-v1.34",
-    "version": "v1.34.2",
-    "manifest": ground.CNI.read_text(),
-    "free": "vcpu",  # a name for where any may stand
-}
-ROLES = {"tenants": "tenant-admin", "projects": "project-viewer", "platform": "auditor"}
-LIMITS = {"tenants": factories.PLENTY, "projects": world.PROJECT_LIMITS}
-
-
-def valid(call: Call) -> dict[str, Any]:
-    """A body that the call takes in the world of these tests."""
-    first, last = call.path.split("/")[0], call.path.replace("/{id}", "").split("/")[-1]
-    more: dict[str, Any] = {
-        "members": {"user": "acme-editor"},
-        "quota": {"limits": LIMITS.get(first)},
-        "node-pools": {"size": 2},
-    }.get(last, {})
-    assert call.body is not None
-    body: dict[str, Any] = described.minimal(call.body, KNOWN | {"role": ROLES.get(first, "auditor")})
-    return body | more
 
 
 def fits(schema: dict[str, Any], text: str) -> bool:

@@ -37,8 +37,8 @@ class Truth(serializers.BooleanField):
 class NameField(Text):
     """An object's name: a DNS label that begins with a letter."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=63, trim_whitespace=False, **options)
+    def __init__(self, *, max_length: int = 63, **options: Any) -> None:
+        super().__init__(max_length=max_length, trim_whitespace=False, **options)
         self.validators.append(valid_name)
 
 
