@@ -25,7 +25,7 @@ def until(look: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
         if found is not None and found is not False:
             return found
         assert time.monotonic() < end, f"nothing came in {patience_s} s; the last look said {found!r}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # a site of another process: asked again until it answers
 
 
 def settled(ask: Callable[[], dict[UUID, object]], driver: Driver) -> dict[UUID, object]:

@@ -88,7 +88,7 @@ class HttpProtocol(asyncio.Protocol):
         peer = self._transport.get_extra_info("peercert") if self._transport else None
         try:
             response = self._handler(request, peer)
-        except Exception:
+        except Exception:  # a fault of ours: logged, and told to this caller alone
             log.exception("%s %s failed", request.method, request.path)
             response = answer(ApiError(500, "the simulated API server failed; its log says why").status(), 500)
         if response.stream is None:

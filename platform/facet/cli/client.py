@@ -103,7 +103,7 @@ class Client:
             else:
                 if pause is None or not repeatable or not _try_again(response):
                     return self._answer(response)
-            time.sleep(pause)
+            time.sleep(pause)  # before asking a server again that asked us to wait or was away
         raise AssertionError("the last try answers or raises")
 
     def _unreachable(self, error: httpx.RequestError) -> Fault:

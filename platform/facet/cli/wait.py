@@ -71,7 +71,7 @@ def _follow(api: Client, operation: Operation, display: Display, timeout_s: int 
                 f"{label(operation)} is not done after {timeout_s} s; it goes on.",
                 hint=f"Follow it: facet operation watch {id}",
             )
-        time.sleep(pause_s if left_s is None else min(pause_s, left_s))
+        time.sleep(pause_s if left_s is None else min(pause_s, left_s))  # nobody can call us, so we ask
         pause_s = min(pause_s * 1.25, LONGEST_PAUSE_S)
         try:
             operation = api.get(f"operations/{operation['id']}")
