@@ -78,6 +78,9 @@ class Zone(models.Model):
     endpoint_range = models.CharField(max_length=64, blank=True, default="")
     cpu_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=4)
     memory_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=1)
+    failover_hosts = models.PositiveSmallIntegerField(
+        default=0, help_text="k of N+k: room of this many of its N hosts is kept free for restarts"
+    )
     phase = models.CharField(max_length=16, choices=ZonePhase, default=ZonePhase.PENDING)
     reason = models.JSONField(null=True)
     folder_ref = models.CharField(max_length=255, blank=True, default="")
@@ -195,6 +198,25 @@ class Datastore(models.Model):
             models.CheckConstraint(condition=Q(claimed_gib__gte=0), name="datastore_claims_not_negative"),
         ]
         indexes = [models.Index(fields=["changed"], name="datastore_changed")]
+
+
+class StorageClass(models.Model):
+    """A kind of storage that a zone offers by name, and the datastores of the zone that satisfy it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    zone = models.ForeignKey(Zone, models.CASCADE, related_name="storage_classes")
+    name = models.CharField(max_length=63, validators=[valid_name])
+    datastores = models.ManyToManyField(Datastore, related_name="storage_classes")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["zone", "name"],
+                name="storage_class_in_zone",
+                violation_error_message="The zone has a storage class of this name.",
+            )
+        ]
 
 
 class PhysicalNetwork(models.Model):

@@ -1,4 +1,4 @@
-"""Pools, holds and allocations. Written by the ledger alone (ledger.py and its SQL); see ARCHITECTURE.md, "Ledger"."""
+"""Pools, holds, allocations and moves. Written by the ledger alone (ledger.py, its SQL); see ARCHITECTURE.md."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ class ResourcePool(Owned, models.Model):
     memory_handed_down_mib = models.BigIntegerField(default=0)
     vcpu_used = models.BigIntegerField(default=0)
     memory_used_mib = models.BigIntegerField(default=0)
+    survives_zone_loss = models.BooleanField(
+        default=False, help_text="its guarantee is kept a second time, as spare room in the tenant's other such pools"
+    )
+    spare_id = models.UUIDField(default=uuid7, editable=False, help_text="pool_id of the Holds that are spare room")
+    vcpu_spare = models.BigIntegerField(default=0, help_text="held in this zone for the loss of another")
+    memory_spare_mib = models.BigIntegerField(default=0)
     phase = models.CharField(max_length=16, choices=PoolPhase, default=PoolPhase.PENDING)
     reason = models.JSONField(null=True)
     refs = models.JSONField(default=dict, help_text="compute_ref -> ref of the pool there")
@@ -90,6 +96,8 @@ class ResourcePool(Owned, models.Model):
                     memory_handed_down_mib__gte=0,
                     vcpu_reserved__gte=0,
                     memory_reserved_mib__gte=0,
+                    vcpu_spare__gte=0,
+                    memory_spare_mib__gte=0,
                 ),
                 name="pool_never_negative",
             ),
@@ -143,3 +151,44 @@ class Allocation(Owned, models.Model):
             models.Index(fields=["host"], condition=Q(released=None), name="allocation_live_by_host"),
             models.Index(fields=["tenant", "created"], name="allocation_by_tenant"),
         ]
+
+
+class MovePhase(models.TextChoices):
+    """claimed -> moving -> done | undone. Room is held at the destination while it is open."""
+
+    CLAIMED = "claimed"
+    MOVING = "moving"
+    DONE = "done"
+    UNDONE = "undone"
+
+
+OPEN_MOVES = (MovePhase.CLAIMED, MovePhase.MOVING)
+
+
+class Move(Owned, models.Model):
+    """A holder on its way to another host: the claim at the destination, beside the allocation at the source."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT)
+    project = models.ForeignKey(Project, models.PROTECT)
+    drain_id = models.UUIDField(db_index=True, help_text="the drain that it belongs to")
+    holder = models.UUIDField(help_text="the VM's id")
+    source = models.ForeignKey(Allocation, models.PROTECT, related_name="moves")
+    host = models.ForeignKey(Host, models.PROTECT, related_name="moves", help_text="where it goes")
+    datastore = models.ForeignKey(Datastore, models.PROTECT, related_name="moves")
+    vcpu = models.BigIntegerField()
+    memory_mib = models.BigIntegerField()
+    storage_gib = models.BigIntegerField(default=0, help_text="claimed at the destination; 0: the disk stays")
+    vcpu_from_hold = models.BigIntegerField(default=0)
+    memory_from_hold_mib = models.BigIntegerField(default=0)
+    why = models.JSONField(default=dict)
+    phase = models.CharField(max_length=16, choices=MovePhase, default=MovePhase.CLAIMED)
+    reason = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["holder"], condition=Q(ended_at=None), name="one_open_move_per_holder"),
+        ]
+        indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="move_open_by_host")]

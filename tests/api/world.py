@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
+from django.utils import timezone
 
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
+from facet.rest.ids import uuid7
 from infra import endpoints
 from infra.models import Addon, Flavor, Image, Site, Zone
-from scheduler.models import Allocation, ResourcePool
+from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
 from tests import factories, ground, sites
@@ -108,8 +110,19 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
     made(admin.post(f"service-accounts/{account['id']}/tokens", {"name": f"{name}-token"}))
     made(editor.post(f"{place}/clusters", CLUSTER | {"name": f"{name}-shop"}))
     with as_system():
+        _moved_before(project)
         people["ci"] = ServiceAccount.objects.get(pk=account["id"])
     return Belongings(name, tenant, project, people, *_ids_of(tenant, project))
+
+
+def _moved_before(project: Project) -> None:
+    """A move that has ended, of one of the project's VMs."""
+    there = Allocation.objects.filter(project=project)[0]
+    Move.objects.create(
+        tenant_id=there.tenant_id, project=project, drain_id=uuid7(), holder=there.holder, source=there,
+        host_id=there.host_id, datastore_id=there.datastore_id, vcpu=there.vcpu, memory_mib=there.memory_mib,
+        phase=MovePhase.UNDONE, ended_at=timezone.now(),
+    )  # fmt: skip
 
 
 def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:

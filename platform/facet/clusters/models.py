@@ -52,6 +52,7 @@ class Cluster(Owned, models.Model):
     zone_ids = ArrayField(models.UUIDField(), help_text="zones of one site that its nodes may stand in")
     control_planes = models.IntegerField(default=1)
     control_plane_flavor = models.CharField(max_length=63)
+    control_plane_placement = models.JSONField(default=dict, help_text="rules for their hosts; see asking.py")
     pod_cidr = models.CharField(max_length=43)
     service_cidr = models.CharField(max_length=43)
     endpoint_host = models.GenericIPAddressField()
@@ -94,6 +95,7 @@ class NodePool(Owned, models.Model):
     flavor = models.CharField(max_length=63)
     labels = models.JSONField(default=dict)
     taints = models.JSONField(default=list)
+    placement = models.JSONField(default=dict, help_text="rules for their hosts; see asking.py")
     generation = models.BigIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from facet.rest.ids import uuid7
 from facet.rest.owned import Owned
-from infra.models import Image, PhysicalNetwork, Zone
+from infra.models import Host, Image, PhysicalNetwork, Zone
 from tenants.models import Project, Tenant
 
 
@@ -35,6 +35,7 @@ class VM(Owned, models.Model):
     vcpu = models.IntegerField()
     memory_mib = models.BigIntegerField()
     disk_gib = models.BigIntegerField()
+    flavor = models.CharField(max_length=63, blank=True, default="", help_text="the name of its shape when asked for")
     owner_kind = models.CharField(
         max_length=32, blank=True, default="", help_text="the wakeup's kind that looks after it"
     )
@@ -77,3 +78,37 @@ class ProjectFolder(Owned, models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "zone"], name="one_folder_per_project_and_zone")]
+
+
+class DrainPhase(models.TextChoices):
+    """running -> drained | cancelled | failed; a resumed one is closed. While it is running nothing new comes."""
+
+    RUNNING = "running"
+    DRAINED = "drained"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Drain(models.Model):
+    """A host, or all hosts of a zone, being emptied. A platform table: it moves VMs of any tenant."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    zone = models.ForeignKey(Zone, models.PROTECT, related_name="drains")
+    host = models.ForeignKey(Host, models.PROTECT, null=True, related_name="drains", help_text="null: the whole zone")
+    phase = models.CharField(max_length=16, choices=DrainPhase, default=DrainPhase.RUNNING)
+    reason = models.JSONField(null=True)
+    total = models.IntegerField(default=0, help_text="VMs that stood there when it began")
+    generation = models.BigIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["zone", "host"],
+                condition=Q(ended_at=None),
+                nulls_distinct=False,
+                name="one_drain_at_a_time",
+                violation_error_message="It is being drained already.",
+            )
+        ]

@@ -1,4 +1,4 @@
-"""Shapes of what people send about pools, and get about pools and allocations."""
+"""Shapes of what people send and get about pools."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rest_framework import serializers
 
 from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 
-from .guarantees import Amounts
-from .models import Allocation, PoolModel, PoolPhase, ResourcePool
-from .services import Limits
+from ..guarantees import Amounts
+from ..models import PoolModel, PoolPhase, ResourcePool
+from ..services import Limits
 
 MOST = 10**12
 
@@ -117,32 +117,3 @@ class PoolSerializer(serializers.ModelSerializer):
 
 def _pair(vcpu: int | None, memory_mib: int | None) -> Any:
     return {"vcpu": vcpu, "memory_mib": memory_mib}
-
-
-class AllocationSerializer(serializers.ModelSerializer):
-    """What a holder (a VM) has, where, and since when."""
-
-    zone = serializers.CharField(source="zone.name")
-    host = serializers.CharField(source="host.name")
-    datastore = serializers.CharField(source="datastore.name")
-    pool = serializers.CharField(source="pool.name")
-    name = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Allocation
-        fields = [
-            "id", "holder", "name", "tenant_id", "project_id", "zone", "host", "datastore", "pool", "vcpu",
-            "memory_mib", "storage_gib", "vcpu_from_hold", "memory_from_hold_mib", "created", "released",
-        ]  # fmt: skip
-
-    def get_name(self, allocation: Allocation) -> str:
-        return str(allocation.ask.get("name", ""))
-
-
-class WhySerializer(serializers.Serializer):
-    """Why a holder stands where it does: what was asked, what each filter left, how close the choice was."""
-
-    allocation = AllocationSerializer()
-    sentence = serializers.CharField()
-    ask = serializers.DictField()
-    why = serializers.DictField()
