@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import allocations, pools
+from .views import allocations, pools, usage
 
 urlpatterns = [
     path("tenants/<uuid:parent_pk>/pools", pools.TenantPoolEndpoint.as_view({"get": "list", "post": "create"})),
@@ -9,4 +9,6 @@ urlpatterns = [
     path("allocations", allocations.AllocationEndpoint.as_view({"get": "list"})),
     path("allocations/<uuid:pk>", allocations.AllocationEndpoint.as_view({"get": "retrieve"})),
     path("allocations/<uuid:pk>/why", allocations.AllocationEndpoint.as_view({"get": "why"})),
+    path("tenants/<uuid:parent_pk>/usage", usage.TenantUsageEndpoint.as_view({"get": "retrieve"})),
+    path("projects/<uuid:parent_pk>/usage", usage.ProjectUsageEndpoint.as_view({"get": "retrieve"})),
 ]

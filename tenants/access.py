@@ -60,6 +60,8 @@ VERBS: Mapping[str, frozenset[Role]] = {
         "cluster.kubeconfig": _EDIT | {Role.PROJECT_VIEWER},
         "placement.ask": _VIEW,
         "allocation.read": _VIEW,
+        "usage.read": _TENANT_READS,
+        "project-usage.read": _VIEW,
         "operation.read": _VIEW,
         "operation.write": _EDIT,
         "event.read": _VIEW,

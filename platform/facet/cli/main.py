@@ -14,6 +14,7 @@ from .commands import (
     access,
     account,
     addon,
+    allocation,
     cluster,
     context,
     event,
@@ -29,6 +30,7 @@ from .commands import (
     site,
     tenant,
     token,
+    usage,
     user,
     zone,
 )
@@ -51,6 +53,7 @@ app = typer.Typer(
     ),
 )
 account.register(app)
+usage.register(app)
 access.register(cluster.app)
 for _name, _noun in (
     ("context", context.app),
@@ -70,6 +73,7 @@ for _name, _noun in (
     ("token", token.app),
     ("cluster", cluster.app),
     ("placement", placement.app),
+    ("allocation", allocation.app),
     ("operation", operation.app),
     ("event", event.app),
 ):
