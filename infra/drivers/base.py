@@ -233,6 +233,19 @@ class VmSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveSpec:
+    """A VM and where it shall stand. Its own disks go to `datastore_ref` when they are not there.
+
+    `pool_ref` is a pool of the host's compute resource: a VM that comes from another one needs it.
+    """
+
+    key: UUID
+    host_ref: str
+    datastore_ref: str
+    pool_ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class AntiAffinityRule:
     """Keep these VMs on different hosts. The name holds the owner's id, so that it can be found again."""
 
@@ -302,6 +315,15 @@ class Compute(Protocol):
         """Put cloud-init user-data (None: wipe it). Refused(already_booted) for a VM that has ever been on."""
 
     def ensure_power(self, wanted: Mapping[UUID, Power]) -> Mapping[UUID, VmOutcome]: ...
+
+    def ensure_moved(self, moves: Sequence[MoveSpec]) -> Mapping[UUID, VmOutcome]:
+        """Live where it runs. A VmFacts says that it stands there; InFlight: come when it ends. Twice moves once.
+
+        While any move of a VM is at work, whoever asked for it and wherever it leads, the answer is that one, InFlight.
+        Refused: `not_found` for a key or ref that leads nowhere, `invalid` for what does not belong together (a host
+        that does not reach the datastore or the network, a pool of another compute resource), `no_resources` or
+        `no_space` for a target in maintenance or without room. NotReady: the target is down, or the VM is busy.
+        """
 
     def ensure_no_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
         """Powered off, foreign disks detached, destroyed."""

@@ -21,6 +21,7 @@ from .base import (
     HostState,
     InFlight,
     Inventory,
+    MoveSpec,
     NetworkFacts,
     NotReady,
     PoolSpec,
@@ -166,6 +167,15 @@ class SimulatorDriver:
             return {}
         answers = self._way.ask("power", wanted={str(key): power.value for key, power in wanted.items()})
         return {key: _outcome(answers[str(key)]) for key in wanted}
+
+    def ensure_moved(self, moves: Sequence[MoveSpec]) -> Mapping[UUID, VmOutcome]:
+        if not moves:
+            return {}
+        places = {str(move.key): asdict(move) for move in moves}
+        for place in places.values():
+            del place["key"]
+        answers = self._way.ask("move", places=places)
+        return {move.key: _outcome(answers[str(move.key)]) for move in moves}
 
     def ensure_no_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
         """Off first; only what is off is destroyed."""

@@ -13,6 +13,7 @@ from ..base import (
     FolderSpec,
     GoneOutcome,
     Inventory,
+    MoveSpec,
     PoolSpec,
     Power,
     Refused,
@@ -22,7 +23,7 @@ from ..base import (
     VmOutcome,
     VmSpec,
 )
-from . import places, rules, tasks, vms
+from . import places, relocation, rules, tasks, vms
 from .digests import Digests
 from .finding import Finder
 from .inventory import Look
@@ -99,6 +100,9 @@ class VsphereDriver:
 
     def ensure_power(self, wanted: Mapping[UUID, Power]) -> Mapping[UUID, VmOutcome]:
         return vms.ensure_power(self._finder, wanted)
+
+    def ensure_moved(self, moves: Sequence[MoveSpec]) -> Mapping[UUID, VmOutcome]:
+        return relocation.ensure_moved(self._finder, moves)
 
     def ensure_no_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
         return vms.ensure_no_vms(self._finder, keys)

@@ -26,7 +26,14 @@ NOT_NOW = (
     vmodl.fault.RequestCanceled,
 )
 NO_SPACE = (vim.fault.NoDiskSpace, vim.fault.InsufficientStorageSpace, vim.fault.InsufficientDisks)
-WRONG = (vmodl.fault.InvalidArgument, vmodl.fault.NotSupported, vmodl.fault.InvalidType, vim.fault.InvalidName)
+WRONG = (
+    vmodl.fault.InvalidArgument,
+    vmodl.fault.NotSupported,
+    vmodl.fault.InvalidType,
+    vim.fault.InvalidName,
+    vim.fault.CannotAccessVmComponent,  # a host that does not reach a VM's disk or network
+    vim.fault.DatacenterMismatch,
+)
 
 
 def driver_error(fault: Any) -> DriverError:

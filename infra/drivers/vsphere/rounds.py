@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from ..base import DriverError, InFlight, NotReady, TaskState, Unreachable
+from ..base import DriverError, InFlight, NotReady, Refused, TaskState, Unreachable
 from . import tasks
 from .finding import Finder
 from .machine import Machine
@@ -42,6 +42,10 @@ class Settled:
 
 Decision = Started | LookAgain | Settled
 Decide = Callable[[UUID, Machine | None], Decision]
+
+
+def missing(key: UUID) -> Refused:
+    return Refused(f"There is no VM with the key {key}.", code="not_found")
 
 
 def carry(finder: Finder, keys: Collection[UUID], decide: Decide) -> dict[UUID, Any]:

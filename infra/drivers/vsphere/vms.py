@@ -16,14 +16,10 @@ from ..extraconfig import BOOTED, USERDATA, WIPED, packed
 from . import properties, shape, tasks
 from .finding import Finder, Named
 from .machine import VM_PROPERTIES, Machine
-from .rounds import Decision, LookAgain, Settled, Started, carry, look
+from .rounds import Decision, LookAgain, Settled, Started, carry, look, missing
 
 WRITE_S = 10.0  # an edit of extraConfig takes moments
 POWERED_ON = ["VmPoweredOnEvent", "DrsVmPoweredOnEvent", "vim.event.VmPoweredOnEvent", "vim.event.DrsVmPoweredOnEvent"]
-
-
-def _missing(key: UUID) -> Refused:
-    return Refused(f"There is no VM with the key {key}.", code="not_found")
 
 
 # --- making --------------------------------------------------------------------------------------------------------
@@ -126,7 +122,7 @@ def ensure_boot_data(finder: Finder, boot: Mapping[UUID, str | None]) -> dict[UU
 def _write_boot_data(finder: Finder, machine: Machine | None, key: UUID, text: str | None) -> Any:
     """The task that writes, or None where nothing is to be written."""
     if machine is None:
-        raise _missing(key)
+        raise missing(key)
     if text is None:
         if all(machine.extra.get(name, "") in WIPED for name in (USERDATA, f"{USERDATA}.encoding")):
             return None
@@ -165,7 +161,7 @@ def ensure_power(finder: Finder, wanted: Mapping[UUID, Power]) -> dict[UUID, VmO
 
     def decide(key: UUID, machine: Machine | None) -> Decision:
         if machine is None:
-            raise _missing(key)
+            raise missing(key)
         if machine.power is wanted[key]:
             return Settled(machine.facts())
         if machine.template:
