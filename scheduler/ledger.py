@@ -8,7 +8,6 @@ of times). ARCHITECTURE.md, "Ledger", has the lock order.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, Problem
 from tenants import quota
 
-from . import looking
+from . import looking, raising
 from .core.ask import Ask, NoRoom, Plan, Policy, Shape
 from .core.fleet import Fleet
 from .core.nearest import with_nearest
@@ -129,25 +128,27 @@ def commit(
     plan: Plan,
     pools: Mapping[UUID, UUID],
     spend: Sequence[Spend] = (),
+    counts: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Claim what the plan says, all or nothing, in the caller's transaction. `pools`: zone -> the pool that pays.
 
     Takes the quota of vcpu, memory_mib, storage_gib and vms by itself, and `spend` with it. Raises Stale, or Conflict
-    `quota_exceeded` or `pool_exceeded` with the limits, or Conflict `already_held` for a holder that has room already.
+    `quota_exceeded` or `pool_exceeded` with the limits and what would fit (`counts` as in `decide`), or Conflict
+    `already_held` for a holder that has room already.
     """
     claims = _claims(asks, plan, pools)
-    amounts = _cost(claims) + _summed(spend)
-    document = {
-        "tenant": str(tenant_id),
-        "project": str(project_id),
-        "claims": claims,
-        "quota": _quota_lines(amounts),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute("select ledger_commit(%s)", [Json(document)])
-        answer = cursor.fetchone()[0]
-    if answer is not None:
-        raise _refusal(json.loads(answer)["refused"])
+
+    def document(claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        lines = raising.quota_lines(_cost(claims) + _summed(spend))
+        return {"tenant": str(tenant_id), "project": str(project_id), "claims": claims, "quota": lines}
+
+    refused = raising.committed(document(claims))
+    if refused is None:
+        return
+    refusal = _refusal(refused)
+    if isinstance(refusal, Conflict) and "limits" in refusal.more:
+        refusal.more["nearest"] = raising.nearest(claims, document, refused, counts or {})
+    raise refusal
 
 
 def _claims(asks: Sequence[Ask], plan: Plan, pools: Mapping[UUID, UUID]) -> list[dict[str, Any]]:
@@ -217,14 +218,6 @@ def _summed(spend: Iterable[Spend]) -> Counter[tuple[UUID | None, str]]:
     return found
 
 
-def _quota_lines(amounts: Mapping[tuple[UUID | None, str], int]) -> list[dict[str, Any]]:
-    return [
-        {"zone": None if zone is None else str(zone), "resource": resource, "amount": amount}
-        for (zone, resource), amount in amounts.items()
-        if amount
-    ]
-
-
 def _refusal(refused: list[dict[str, Any]]) -> Exception:
     """What the refused rows mean: another look helps for hosts and datastores, and not for limits."""
     by_kind: dict[str, list[dict[str, Any]]] = {}
@@ -277,7 +270,7 @@ def release(*, tenant_id: UUID, project_id: UUID, holders: Sequence[UUID], spend
     `spend` leaves no row here by which a second saying could be told from the first: give it only in the transaction
     that closes the row which it was spent for, by a compare-and-set (`deleted_at` from null) that was won.
     """
-    back = _quota_lines(_summed(spend))
+    back = raising.quota_lines(_summed(spend))
     with connection.cursor() as cursor:
         cursor.execute(
             "select ledger_release(%s, %s, %s::uuid[], %s)", [tenant_id, project_id, list(holders), Json(back)]

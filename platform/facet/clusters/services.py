@@ -121,7 +121,7 @@ def create_cluster(*, wish: Wish, decided: Decided, by: Actor) -> tuple[Cluster,
     save(wish.batch, decided.plan, where)
     operation = operations.start("cluster.create", target=target(cluster), by=by)
     wake(CLUSTER_KIND, cluster.id, tenant_id=cluster.tenant_id, site_id=where.site.id)
-    commit(wish.batch, decided.plan, where, spend=ONE_CLUSTER)
+    commit(wish.batch, decided.plan, where, spend=ONE_CLUSTER, counts=wish.counts)
     return cluster, operation
 
 
@@ -140,7 +140,13 @@ def save(batch: Batch, plan: Plan, where: Ground) -> None:
     Node.objects.bulk_create(batch.nodes)
 
 
-def commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spend] = ()) -> None:
+def commit(
+    batch: Batch,
+    plan: Plan,
+    where: Ground,
+    spend: Sequence[ledger.Spend] = (),
+    counts: Mapping[str, Sequence[int]] | None = None,
+) -> None:
     ledger.commit(
         tenant_id=where.project.tenant_id,
         project_id=where.project.id,
@@ -148,6 +154,7 @@ def commit(batch: Batch, plan: Plan, where: Ground, spend: Sequence[ledger.Spend
         plan=plan,
         pools=where.pool_ids,
         spend=spend,
+        counts=counts,
     )
 
 

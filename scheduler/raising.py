@@ -1,0 +1,160 @@
+"""What would have let a refused claim through: the limits to raise and by how much, or how many fit within them.
+
+Nothing is guessed: each answer was given to the ledger itself, in a savepoint that is taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+from psycopg2.extras import Json
+
+from tenants.models import Quota
+
+from .models import ResourcePool
+
+Claims = Sequence[Mapping[str, Any]]
+Document = Mapping[str, Any]  # what ledger_commit takes
+Rows = list[dict[str, Any]]  # what it refuses
+ROUNDS = 4  # pools are looked at before quotas: raising the one shows the other
+POOL_COLUMNS = {
+    "vcpu": ("vcpu_limit", "vcpu_used", "vcpu_asked"),
+    "memory_mib": ("memory_limit_mib", "memory_used_mib", "memory_asked_mib"),
+}
+
+
+def committed(document: Document) -> Rows | None:
+    """Say it to the ledger: None when it is written, else the refused rows."""
+    with connection.cursor() as cursor:
+        cursor.execute("select ledger_commit(%s)", [Json(document)])
+        answer = cursor.fetchone()[0]
+    if answer is None:
+        return None
+    refused: Rows = json.loads(answer)["refused"]
+    return refused
+
+
+def nearest(
+    claims: Claims, document: Callable[[Claims], Document], refused: Rows, counts: Mapping[str, Sequence[int]]
+) -> list[dict[str, Any]]:
+    """The limits to raise, and how many of the largest role fit as they are. `counts`: what a role may number."""
+    with transaction.atomic():
+        raises = _raised(document(claims), refused)
+        transaction.set_rollback(True)
+    found = []
+    if raises:
+        sentence = "All fit with " + " and ".join(one.sentence for one in raises) + "."
+        found.append({"kind": "limits", "sentence": sentence, "change": {"raise": [one.data for one in raises]}})
+    role, asked = _largest_role(claims)
+    most = _most(lambda count: document(_fewer(claims, role, count)), counts.get(role, range(1, asked)), asked)
+    if most is not None:
+        sentence = f"{most} of {asked} {role or 'asked'} fit."
+        found.append({"kind": "fewer", "sentence": sentence, "change": {"role": role, "count": most}})
+    return found
+
+
+def _largest_role(claims: Claims) -> tuple[str, int]:
+    """The role with most claims; ties by name."""
+    counted = Counter(claim["ask"]["role"] for claim in claims)
+    return max(counted.items(), key=lambda one: (one[1], one[0]), default=("", 0))
+
+
+def _fewer(claims: Claims, role: str, count: int) -> Claims:
+    """The claims without those of the role beyond the first `count`."""
+    of_role = [claim for claim in claims if claim["ask"]["role"] == role]
+    left_out = {claim["id"] for claim in of_role[count:]}
+    return [claim for claim in claims if claim["id"] not in left_out]
+
+
+@dataclass(frozen=True)
+class Raise:
+    """One limit, and how much more of it is needed."""
+
+    scope: str
+    name: str  # of the pool; "" for a quota
+    resource: str
+    zone: str | None
+    limit: int
+    by: int
+
+    @property
+    def sentence(self) -> str:
+        whose = f"pool {self.name}'s limit" if self.name else f"the {self.scope}'s quota"
+        where = f" in zone {self.zone}" if self.zone and not self.name else ""
+        return f"{self.by} more {self.resource} in {whose}{where}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As JSON. `to` is what the limit would be."""
+        of_pool = {"pool": self.name} if self.name else {"zone": self.zone}
+        return {"scope": self.scope, **of_pool, "resource": self.resource, "by": self.by, "to": self.limit + self.by}
+
+
+def _raised(document: Document, refused: Rows) -> list[Raise]:
+    """Raise what is in the way until the claim goes through; nothing when something else is in the way too."""
+    raises: list[Raise] = []
+    left: Rows | None = refused
+    for _ in range(ROUNDS):
+        if left is None:
+            return raises
+        for row in left:
+            if row["what"] == "pool" and row["phase"] != "deleting":
+                raises += _raise_pool(row)
+            elif row["what"] == "quota":
+                raises.append(_raise_quota(document, row))
+            else:
+                return []
+        left = committed(document)
+    return raises if left is None else []
+
+
+def _raise_pool(row: Mapping[str, Any]) -> list[Raise]:
+    found = []
+    for resource, (limit, used, asked) in POOL_COLUMNS.items():
+        if row[limit] is not None and row[used] + row[asked] > row[limit]:
+            by = row[used] + row[asked] - row[limit]
+            ResourcePool.objects.filter(pk=row["id"]).update(**{limit: F(limit) + by})
+            found.append(Raise(f"{row['scope']} pool", row["name"], resource, None, row[limit], by))
+    return found
+
+
+def _raise_quota(document: Document, row: Mapping[str, Any]) -> Raise:
+    by = row["used"] + row["asked"] - row["limit"]
+    project_id = document["project"] if row["scope"] == "project" else None
+    place = {"tenant_id": document["tenant"], "project_id": project_id, "zone_id": row["zone"]}
+    there = Quota.objects.filter(**place, resource=row["resource"])
+    if not there.update(limit=F("limit") + by):
+        Quota.objects.create(**place, resource=row["resource"], limit=by)
+    return Raise(row["scope"], "", row["resource"], row["zone"], row["limit"], by)
+
+
+def _most(fewer: Callable[[int], Document], allowed: Sequence[int], asked: int) -> int | None:
+    """The largest allowed count below `asked` that the ledger takes, by halving."""
+    values = sorted(count for count in allowed if 0 < count < asked)
+    best, low, high = None, 0, len(values) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        with transaction.atomic():
+            fits = committed(fewer(values[middle])) is None
+            transaction.set_rollback(True)
+        if fits:
+            best, low = values[middle], middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def quota_lines(amounts: Counter[tuple[UUID | None, str]]) -> Sequence[dict[str, Any]]:
+    """Amounts by zone and resource as quota_take wants them."""
+    return [
+        {"zone": None if zone is None else str(zone), "resource": resource, "amount": amount}
+        for (zone, resource), amount in amounts.items()
+        if amount
+    ]
