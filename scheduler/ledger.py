@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -43,6 +43,14 @@ class Spend:
     zone_id: UUID | None
     resource: str
     amount: int
+
+
+class Size(NamedTuple):
+    """What one VM has, or shall have."""
+
+    vcpu: int
+    memory_mib: int
+    storage_gib: int
 
 
 def look(*, full: bool = False) -> Fleet:
@@ -260,6 +268,52 @@ def _pool_exceeded(rows: list[dict[str, Any]]) -> Exception:
         f"The limit of {first['scope']} {first['pool']} is {first['limit']} {first['resource']}, {first['used']} used; "
         f"{first['asked']} more were asked.",
         code="pool_exceeded",
+        limits=limits,
+    )
+
+
+def resize(*, tenant_id: UUID, project_id: UUID, sizes: Mapping[UUID, Size]) -> None:
+    """Another size for these holders where they stand (host, datastore, pool), all or nothing, in your transaction.
+
+    Each live allocation is closed and a new one opened at that moment; quota and pools are charged the difference. Who
+    has that size already stays as it is, so that said twice it is done once. Raises Conflict `no_room` where a host or
+    datastore has too little, `quota_exceeded` or `pool_exceeded` as `commit` does, `not_held` for a holder that has no
+    room, `moving` for one on its way to another host; Stale for one that stands elsewhere by now.
+    """
+    rows = [{"id": str(uuid7()), "holder": str(holder), **size._asdict()} for holder, size in sizes.items()]
+    refused = raising.said("ledger_resize", {"tenant": str(tenant_id), "project": str(project_id), "sizes": rows})
+    if refused is None:
+        return
+    holders = [row for row in refused if row["what"] == "holder"]
+    if any(not row["held"] for row in holders):
+        raise Conflict("It has no room whose size could be changed.", code="not_held")
+    if any(row["what"] == "move" for row in refused):
+        raise Conflict("It is on its way to another host. Ask again when it has arrived.", code="moving")
+    if holders:
+        raise Stale("a holder stands elsewhere by now")
+    there = [row for row in refused if row["what"] in ("host", "datastore")]
+    raise _no_room_there(there) if there else _refusal(refused)
+
+
+def _no_room_there(rows: list[dict[str, Any]]) -> Conflict:
+    """What a host or datastore lacks for a larger size."""
+    closed = [row["what"] for row in rows if not row["open"]]
+    limits = [
+        {"scope": row["what"], "resource": resource, "free": row[free], "asked": row[asked]}
+        for row in rows
+        for resource, free, asked in (
+            ("vcpu", "vcpu_free", "vcpu_asked"),
+            ("memory_mib", "memory_free_mib", "memory_asked_mib"),
+            ("storage_gib", "free_gib", "asked_gib"),
+        )
+        if row.get(asked, 0) > max(0, row.get(free, 0))
+    ]
+    if closed or not limits:
+        return Conflict(f"Its {rows[0]['what']} takes nothing new.", code="no_room", limits=limits)
+    first = limits[0]
+    return Conflict(
+        f"Its {first['scope']} has {max(0, first['free'])} {first['resource']} left; {first['asked']} more were asked.",
+        code="no_room",
         limits=limits,
     )
 

@@ -32,8 +32,13 @@ POOL_COLUMNS = {
 
 def committed(document: Document) -> Rows | None:
     """Say it to the ledger: None when it is written, else the refused rows."""
+    return said("ledger_commit", document)
+
+
+def said(function: str, document: Document) -> Rows | None:
+    """Call one of the ledger's functions: None when it has written, else the refused rows."""
     with connection.cursor() as cursor:
-        cursor.execute("select ledger_commit(%s)", [Json(document)])
+        cursor.execute(f"select {function}(%s)", [Json(document)])
         answer = cursor.fetchone()[0]
     if answer is None:
         return None
