@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import BigIntegerField, F, Sum, Value
 from django.db.models.functions import Coalesce, Greatest
 
-from .models import Endpoint, Flavor, Host, HostState, Image, Zone
+from .models import Endpoint, Host, HostState, Image, Zone
 
 COUNTERS = ("limit", "claimed", "unmanaged", "overdrawn")
 
@@ -28,7 +28,6 @@ def capacity_of(zone: Zone) -> dict[str, Any]:
         ],
         "hosts": dict(Counter(hosts.values_list("state", flat=True))),
         "endpoints": {"total": addresses.count(), "free": addresses.filter(holder=None).count()},
-        "largest_flavor": _largest_flavor(opened),
     }
 
 
@@ -42,17 +41,6 @@ def _resource(name: str, rows: Any, opened: Any, capacity: str, columns: dict[st
 
 def _sum(what: Any) -> Any:
     return Coalesce(Sum(what), 0, output_field=BigIntegerField())
-
-
-def _largest_flavor(opened: Any) -> str | None:
-    room = opened.annotate(
-        vcpu_free=F("vcpu_limit") - F("vcpu_claimed") - F("vcpu_unmanaged"),
-        memory_free=F("memory_limit_mib") - F("memory_claimed_mib") - F("memory_unmanaged_mib"),
-    )
-    for flavor in Flavor.objects.order_by("-memory_mib", "-vcpu"):
-        if room.filter(vcpu_free__gte=flavor.vcpu, memory_free__gte=flavor.memory_mib).exists():
-            return flavor.name
-    return None
 
 
 def versions(framework: str | None = None) -> list[dict[str, Any]]:

@@ -274,13 +274,6 @@ class AddressesSerializer(serializers.Serializer):
     free = serializers.IntegerField()
 
 
-class CapacitySerializer(serializers.Serializer):
-    items = ResourceSerializer(many=True)
-    hosts = serializers.DictField(child=serializers.IntegerField(), help_text="how many in each state")
-    endpoints = AddressesSerializer()
-    largest_flavor = serializers.CharField(allow_null=True, help_text="the largest that still fits on a host")
-
-
 # --- the catalogue -------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,6 @@ urlpatterns = [
     path("sites/<uuid:parent_pk>/templates", views.TemplateEndpoint.as_view({"get": "list"})),
     path("zones", views.ZoneEndpoint.as_view({"get": "list", "post": "create"})),
     path("zones/<uuid:pk>", views.ZoneEndpoint.as_view(ONE)),
-    path("zones/<uuid:pk>/capacity", views.ZoneEndpoint.as_view({"get": "capacity"})),
     path("flavors", views.FlavorEndpoint.as_view({"get": "list"})),
     path("flavors/<uuid:pk>", views.FlavorEndpoint.as_view({"get": "retrieve"})),
     path("images", views.ImageEndpoint.as_view({"get": "list", "post": "create"})),

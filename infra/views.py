@@ -210,14 +210,12 @@ class ZoneEndpoint(Inspected):
         "create": "zone.write",
         "update": "zone.write",
         "destroy": "zone.write",
-        "capacity": "zone.inspect",
     }
     requests = {"create": shapes.ZoneRequest, "update": shapes.ZoneChange}
     answers = {
         "create": (202, accepted("zone", shapes.ZoneSerializer)),
         "update": (202, accepted("zone", shapes.ZoneSerializer)),
         "destroy": (202, accepted("zone", shapes.ZoneSerializer)),
-        "capacity": (200, shapes.CapacitySerializer),
     }
     filter_fields = ("name", "phase")
 
@@ -251,10 +249,6 @@ class ZoneEndpoint(Inspected):
         operation = services.delete_zone(zone=zone, by=self.access.actor)
         status, body = receipt(operation, zone=self.document(zone.id))
         return Response(body, status=status)
-
-    def capacity(self, request: Any, **kwargs: Any) -> Response:
-        """How much there is, how much is claimed, and how much is free."""
-        return Response(figures.capacity_of(self.get_object()))
 
 
 # --- the catalogue -------------------------------------------------------------------------------------------------

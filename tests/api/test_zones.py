@@ -151,6 +151,7 @@ def test_capacity_says_what_there_is_and_what_is_free(admin):
     sizes = {row["resource"]: row for row in found["items"]}
     assert sizes["vcpu"] | {"resource": ""} == {
         "resource": "", "capacity": 32, "limit": 128, "claimed": 14, "unmanaged": 60, "overdrawn": 0, "free": 54,
+        "guaranteed": 0, "guaranteed_free": 0,
     }  # fmt: skip
     assert (sizes["memory_mib"]["limit"], sizes["memory_mib"]["free"]) == (131072, 49152 + 1536)
     assert (sizes["storage_gib"]["capacity"], sizes["storage_gib"]["free"]) == (1000, 1000)
