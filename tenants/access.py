@@ -57,6 +57,8 @@ VERBS: Mapping[str, frozenset[Role]] = {
         "service-account-token.write": _TENANT,
         "cluster.read": _VIEW,
         "cluster.write": _EDIT,
+        "vm.read": _VIEW,
+        "vm.write": _EDIT,
         "cluster.kubeconfig": _EDIT | {Role.PROJECT_VIEWER},
         "placement.ask": _VIEW,
         "allocation.read": _VIEW,

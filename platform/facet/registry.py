@@ -10,6 +10,9 @@ from uuid import UUID
 import facet.clusters.reconcile
 import facet.clusters.scaling
 import facet.clusters.services
+import facet.clusters.use
+import facet.workloads.reconcile
+import facet.workloads.services
 import facet.workloads.watching
 import infra.reconcile
 import infra.services
@@ -27,14 +30,17 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "pool": scheduler.reconcile.pool,
     "reap": facet.workloads.watching.reap,
     "cluster": facet.clusters.reconcile.cluster,
+    "vm": facet.workloads.reconcile.vm,
 }
 CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
     "cluster.scale": facet.clusters.scaling.cancel_scale,
+    "vm.create": facet.workloads.services.cancel_create,
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
 HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {
+    "vm": (facet.clusters.use.of_vm,),
     "image": (facet.workloads.watching.being_made_of,),
     "zone": (scheduler.use.of_zone,),
     "tenant": (scheduler.use.of_tenant,),

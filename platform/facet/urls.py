@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/v1/", include("infra.urls")),
     path("api/v1/", include("scheduler.urls")),
     path("api/v1/", include("facet.operations.urls")),
+    path("api/v1/", include("facet.workloads.urls")),
     path("api/v1/", include("facet.clusters.urls")),
     re_path("^api/", health.unknown),
     path("", include("facet.console.urls")),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
+from facet.workloads.models import VM
 from infra import endpoints
 from infra.models import Addon, Flavor, Image, Site, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
@@ -25,6 +26,7 @@ from tests.factories import as_system
 RANGE = "127.9.0.10-127.9.0.90"
 PART = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib": 65536}}
 POOL = PART | {"limit": {"vcpu": 100, "memory_mib": 262144}}
+MACHINE = {"zones": ["az1"]}
 CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
 PROJECT_LIMITS = {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10}
 Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
@@ -109,6 +111,7 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
     account = made(admin.post(f"{place}/service-accounts", {"name": f"{name}-ci", "role": "project-editor"}))
     made(admin.post(f"service-accounts/{account['id']}/tokens", {"name": f"{name}-token"}))
     made(editor.post(f"{place}/clusters", CLUSTER | {"name": f"{name}-shop"}))
+    made(editor.post(f"{place}/vms", MACHINE | {"name": f"{name}-db"}))
     with as_system():
         _moved_before(project)
         people["ci"] = ServiceAccount.objects.get(pk=account["id"])

@@ -9,6 +9,7 @@ from uuid import UUID
 from rest_framework import serializers
 
 from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
+from facet.workloads.serializers import ReasonSerializer
 from tenants.serializers import NamedSerializer
 
 from .asking import DEFAULT_FLAVOR
@@ -82,14 +83,6 @@ class KubeconfigRequest(StrictSerializer):
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
-
-
-class ReasonSerializer(serializers.Serializer):
-    """Why an object is not at rest: a code for programs, a sentence, what to do next."""
-
-    code = serializers.CharField()
-    sentence = serializers.CharField()
-    action = serializers.CharField(required=False)
 
 
 class GroupSerializer(serializers.Serializer):

@@ -10,6 +10,8 @@ from facet.rest.owned import Owned
 from infra.models import Host, Image, PhysicalNetwork, Zone
 from tenants.models import Project, Tenant
 
+VM_KIND = "vm"  # of operations and events about a VM, and of the wakeup that looks after one of its own
+
 
 class VmPhase(models.TextChoices):
     """pending -> cloning -> built -> running; from anywhere -> deleting -> (deleted_at). failed keeps its claims."""
@@ -44,6 +46,9 @@ class VM(Owned, models.Model):
     reason = models.JSONField(null=True)
     external_ref = models.CharField(max_length=255, null=True)
     power = models.CharField(max_length=16, blank=True, default="")
+    power_wanted = models.CharField(
+        max_length=16, default="on", help_text="on: it is booted; off: it is made, and left"
+    )
     address = models.GenericIPAddressField(null=True)
     booted_at = models.DateTimeField(null=True, help_text="when Facet last powered it on")
     wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")

@@ -1,0 +1,131 @@
+"""What one pass over a VM knows: its row as it was read last, its site's driver, what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from facet.operations import services as operations
+from facet.operations.engine import Again, Outcome, Turn
+from facet.operations.services import Step
+from infra import outside
+from infra.drivers import base
+from infra.models import Site
+
+from . import machines
+from .machines import Tasks
+from .models import VM, VM_KIND, VmPhase
+
+SOON_S = 0.3  # while guests boot nothing tells us that they have; the watch process tells of the site's own tasks
+LATER_S = 2.0
+STANDING = (VmPhase.BUILT, VmPhase.RUNNING)
+
+
+@dataclass
+class Scene:
+    """A row is a look, not the truth: every write about it says under which condition it holds."""
+
+    turn: Turn
+    vm: VM
+    open_operation: bool
+    tasks: Tasks = field(default_factory=Tasks)
+    reason: dict[str, Any] | None = None  # what this pass has found to wait for, see wait()
+
+    @classmethod
+    def read(cls, turn: Turn) -> Scene:
+        with turn.reading():
+            vm = VM.objects.select_related("project", "zone__site", "image__template", "network").get(pk=turn.key)
+            return cls(turn, vm, operations.open_ones(VM_KIND, vm.id).exists())
+
+    def reread(self) -> None:
+        """The row as the last act left it."""
+        self.vm = Scene.read(self.turn).vm
+
+    def settle_tasks(self) -> None:
+        self.tasks = machines.settle_tasks(self.turn, self.driver)
+        if self.tasks.failed:
+            self.reread()
+
+    @property
+    def site(self) -> Site:
+        return self.vm.zone.site
+
+    @cached_property
+    def driver(self) -> base.Driver:
+        return outside.driver_of(self.site)
+
+    @property
+    def running(self) -> frozenset[UUID]:
+        """Itself, while something is still being done to it at the site."""
+        return self.tasks.running
+
+    @property
+    def busy(self) -> bool:
+        return self.vm.id in self.running
+
+    @property
+    def shall_run(self) -> bool:
+        return self.vm.power_wanted == base.Power.ON
+
+    @property
+    def runs(self) -> bool:
+        return self.vm.phase == VmPhase.RUNNING and self.vm.power == base.Power.ON
+
+    @property
+    def has_address(self) -> bool:
+        """Or has no network to have one on."""
+        return bool(self.vm.address) or self.vm.network_id is None
+
+    @property
+    def is_coming(self) -> bool:
+        """Something that was asked for is not real yet."""
+        stands = self.vm.phase == VmPhase.RUNNING or (self.vm.phase == VmPhase.BUILT and not self.shall_run)
+        return self.open_operation or not stands
+
+    @property
+    def pace_s(self) -> float:
+        """Whoever has just begun is looked at more often, while the site works on it."""
+        young = (timezone.now() - self.vm.created_at).total_seconds() < 60
+        return SOON_S if young and (self.busy or self.vm.phase in STANDING) else LATER_S
+
+    def wait(self, code: str, sentence: str) -> Outcome:
+        """Not there yet: the reason will stand on the VM."""
+        before = self.vm.reason or {}
+        known = before.get("since") if before.get("code") == code else None
+        since = known or timezone.now().isoformat()
+        self.reason = {"code": code, "sentence": sentence, "action": "Facet goes on by itself.", "since": since}
+        return Again(LATER_S)
+
+    def tell(self) -> None:
+        """Write down what this pass waits for, or that it waits for nothing, and how far it is."""
+        with self.turn.transaction():
+            retries = self.reason is None and self.vm.failures > 0  # what the site said last stands until it is right
+            if self.vm.reason != self.reason and not retries:
+                same = VM.objects.filter(pk=self.vm.pk, phase=self.vm.phase, generation=self.vm.generation)
+                same.update(reason=self.reason)
+            self.report()
+
+    def report(self) -> None:
+        """Tell whoever asked how far it is. In a transaction."""
+        if self.open_operation:
+            operations.report(VM_KIND, self.vm.id, self._steps())
+
+    def _steps(self) -> list[Step]:
+        if self.vm.phase == VmPhase.DELETING:
+            return [Step("machine", "The machine is removed", "running")]
+        acts = [("machine", "The machine is made", self.vm.phase in STANDING)]
+        if self.shall_run:
+            acts += [
+                ("boot", "It boots", self.runs),
+                ("address", "It tells its address", self.has_address and self.runs),
+            ]
+        steps, running = [], False
+        for name, title, done in acts:
+            phase = "done" if done else "waiting" if running else "running"
+            running = running or not done
+            steps.append(Step(name, title, phase, int(done)))
+        return steps

@@ -1,0 +1,105 @@
+"""Shapes of what people send about VMs, and get."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from facet.rest.fields import NameField, StrictSerializer, Text
+from scheduler.core.ask import Policy
+from tenants.serializers import NamedSerializer
+
+from .models import VM, VmPhase
+
+DEFAULT_FLAVOR = "small"
+MOST_ZONES = 16
+MOST_LABELS = 16
+LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+LABEL_SENTENCE = "A label's name: letters, digits, '.', '_', '/' and '-', at most 63."
+NO_RULES: dict[str, Any] = {
+    "policy": Policy.SPREAD.value, "require": {}, "prefer": {}, "avoid": {}, "storage_class": ""
+}  # fmt: skip
+
+
+class HostLabelsField(serializers.DictField):
+    """Labels of hosts: text to text."""
+
+    child = Text(max_length=63, allow_blank=True)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        labels: dict[str, str] = super().to_internal_value(data)
+        bad = [key for key in labels if not LABEL_NAME.fullmatch(key)]
+        if bad:
+            raise serializers.ValidationError({key: [LABEL_SENTENCE] for key in bad})
+        if len(labels) > MOST_LABELS:
+            raise serializers.ValidationError(f"At most {MOST_LABELS} labels.")
+        return labels
+
+
+class VmPlacementRequest(StrictSerializer):
+    """Rules for the host of a VM, and for where its disk lies."""
+
+    policy = serializers.ChoiceField(choices=[policy.value for policy in Policy], required=False, default="spread")
+    require = HostLabelsField(required=False, default=dict, help_text="the host carries these labels")
+    prefer = HostLabelsField(required=False, default=dict, help_text="a host with these comes first")
+    avoid = HostLabelsField(required=False, default=dict, help_text="a host with these comes last")
+    storage_class = Text(max_length=63, required=False, allow_blank=True, default="")
+
+
+class VmRequest(StrictSerializer):
+    """A VM that is asked for. What is left out has a default."""
+
+    name = NameField()
+    zones = serializers.ListField(child=Text(max_length=63), allow_empty=False, max_length=MOST_ZONES)
+    flavor = Text(max_length=63, required=False, default=DEFAULT_FLAVOR)
+    image = Text(
+        max_length=63, required=False, allow_blank=True, default="", help_text="left out: the site's newest image"
+    )
+    placement = VmPlacementRequest(required=False)
+    power = serializers.ChoiceField(choices=["on", "off"], required=False, default="on")
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The rules that were left out, with their own defaults."""
+        data.setdefault("placement", NO_RULES)
+        return data
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+class ReasonSerializer(serializers.Serializer):
+    """Why an object is not at rest: a code for programs, a sentence, what to do next."""
+
+    code = serializers.CharField()
+    sentence = serializers.CharField()
+    action = serializers.CharField(required=False)
+
+
+class OwnerSerializer(serializers.Serializer):
+    kind = serializers.CharField(source="owner_kind")
+    id = serializers.UUIDField(source="owner_id", allow_null=True)
+
+
+class VmSerializer(serializers.ModelSerializer):
+    """Needs `host_name` beside the row's own columns: see views.vms. `owner`: who alone may change it."""
+
+    tenant = NamedSerializer(source="project.tenant")
+    project = NamedSerializer()
+    zone = serializers.CharField(source="zone.name")
+    host = serializers.CharField(source="host_name", allow_null=True)
+    image = serializers.CharField(source="image.name", allow_null=True, default=None)
+    phase = serializers.ChoiceField(choices=VmPhase.choices)
+    reason = ReasonSerializer(allow_null=True)
+    owner = OwnerSerializer(source="*")
+    simulated = serializers.BooleanField(source="zone.site.simulated")
+    observed_at = serializers.DateTimeField(source="seen_at", allow_null=True)
+
+    class Meta:
+        model = VM
+        fields = [
+            "id", "name", "tenant", "project", "phase", "reason", "zone", "host", "flavor", "image", "vcpu",
+            "memory_mib", "disk_gib", "power_wanted", "power", "address", "owner", "simulated", "observed_at",
+            "created_at", "delete_asked_at", "generation",
+        ]  # fmt: skip

@@ -1,0 +1,141 @@
+"""What teams do with VMs of their own: ask, delete. Views give the contexts.
+
+Creating is three acts, see Endpoint.placed_once: `asking.wish` reads, `decide` places outside any transaction, and the
+verb here writes everything in one, the ledger last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from facet.operations import engine
+from facet.operations import services as operations
+from facet.operations.models import Operation
+from facet.operations.wakeups import wake
+from facet.rest.access import Actor
+from facet.rest.problems import InUse, NameTaken, NotFound
+from infra.models import Host
+from scheduler import ledger
+from scheduler.core.ask import Plan
+from tenants.models import Project
+
+from . import folders
+from .asking import Wish
+from .models import VM, VM_KIND, VmPhase
+
+
+def target(vm: VM) -> operations.Target:
+    return operations.Target(kind=VM_KIND, id=vm.id, name=vm.name, tenant_id=vm.tenant_id, project_id=vm.project_id)
+
+
+# --- asking --------------------------------------------------------------------------------------------------------
+
+
+def decide(wish: Wish) -> Plan:
+    """Room for all of them, outside any transaction. Raises Problem no_room with the reasons."""
+    return ledger.decide(
+        wish.asks,
+        policy=wish.policy,
+        seed=wish.vms[0].id.int & 0xFFFF_FFFF,  # random bits: parallel requests do not chase one host
+        flavors=wish.ground.shapes,
+        zones=[zone.id for zone in wish.ground.zones],
+    )
+
+
+def create_vm(*, wish: Wish, plan: Plan, by: Actor) -> tuple[VM, Operation]:
+    """Write a VM and all that it holds. Raises NameTaken, Conflict (quota, pool), ledger.Stale."""
+    vm = wish.vms[0]
+    _save(wish, plan)
+    operation = operations.start("vm.create", target=target(vm), by=by)
+    wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=wish.ground.site.id)
+    _claim(wish, plan)
+    return vm, operation
+
+
+def hold(*, wish: Wish, plan: Plan) -> None:
+    """Rows and room of all of them, and nobody to make them: for a dry run, which takes it back."""
+    _save(wish, plan)
+    _claim(wish, plan)
+
+
+def _save(wish: Wish, plan: Plan) -> None:
+    project = wish.ground.project
+    _lock_project(project)
+    _settle(wish, plan)
+    folders.claim(project=project, zones={vm.zone_id: vm.zone for vm in wish.vms}.values())
+    try:
+        VM.objects.bulk_create(wish.vms)
+    except IntegrityError as error:
+        taken = getattr(getattr(error.__cause__, "diag", None), "constraint_name", "") == "vm_name_in_project"
+        if not taken:
+            raise
+        names = wish.vms[0].name if len(wish.vms) == 1 else "one of these names"
+        raise NameTaken(f"{project.name} has a VM named {names}.") from None
+
+
+def _claim(wish: Wish, plan: Plan) -> None:
+    project = wish.ground.project
+    ledger.commit(
+        tenant_id=project.tenant_id, project_id=project.id, asks=wish.asks, plan=plan, pools=wish.ground.pool_ids
+    )
+
+
+def _lock_project(project: Project) -> None:
+    """It must not be deleted while something is being put into it."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 1 from tenants_project where id = %s and deleted_at is null for share", [project.id])
+        if cursor.fetchone() is None:
+            raise NotFound("The project has just been deleted.")
+
+
+def _settle(wish: Wish, plan: Plan) -> None:
+    """Write onto the (unsaved) VMs what the plan decides: the zone, the host, and a network that the host reaches."""
+    placed = {one.key: one for one in plan.placements}
+    rows = Host.objects.filter(pk__in={one.host_id for one in plan.placements}).only("name", "network_refs")
+    hosts = {host.id: host for host in rows}
+    zones = {zone.id: zone for zone in wish.ground.zones}
+    for vm in wish.vms:
+        one = placed[vm.id]
+        host = hosts[one.host_id]
+        vm.zone = zones[one.zone_id]
+        vm.network = next((net for net in wish.ground.networks[one.zone_id] if net.ref in host.network_refs), None)
+        vm.host_name = host.name  # type: ignore[attr-defined]  # as views.vms() annotates it
+
+
+# --- deleting ------------------------------------------------------------------------------------------------------
+
+
+def delete_vm(*, vm: VM, by: Actor, check: Callable[[VM], None] | None = None) -> Operation:
+    """Delete wins over whatever is under way. Said twice, it is the same delete. `check` judges the locked row.
+
+    Raises InUse for a VM that something else looks after.
+    """
+    vm = VM.objects.select_related("zone").select_for_update(of=("self",), no_key=True).get(pk=vm.pk)
+    if vm.deleted_at is not None:
+        raise NotFound("The VM has just been deleted.")
+    if vm.owner_kind != VM_KIND:
+        holders = engine.holders(VM_KIND, vm.id)
+        names = ", ".join(f"{held['kind']} {held['name']}" for held in holders) or f"a {vm.owner_kind}"
+        raise InUse(f"{vm.name} is a machine of {names}, which alone may remove it.", holders=holders)
+    if check is not None:
+        check(vm)
+    if vm.phase == VmPhase.DELETING:
+        under_way = operations.open_ones(VM_KIND, vm.id).filter(verb="vm.delete").first()
+        if under_way is not None:
+            return cast(Operation, under_way)
+    generation = vm.generation + 1
+    VM.objects.filter(pk=vm.pk).update(
+        phase=VmPhase.DELETING, delete_asked_at=timezone.now(), generation=generation, reason=None
+    )
+    operation = operations.start("vm.delete", target=target(vm), by=by, generation=generation)
+    wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=vm.zone.site_id)
+    return operation
+
+
+def cancel_create(operation: Operation, by: Actor) -> None:
+    """Taking back a create is a delete."""
+    delete_vm(vm=VM.objects.get(pk=operation.target_id), by=by)

@@ -1,0 +1,93 @@
+"""Views: shape in, one call, receipt out. Creating places, and so runs outside a transaction: Endpoint.placed_once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from rest_framework.response import Response
+
+from facet.operations.serializers import OperationSerializer, accepted
+from facet.rest.endpoint import Endpoint
+from facet.rest.idempotency import Answer
+from scheduler.core.ask import Plan
+from scheduler.models import Allocation
+from tenants.models import Project
+
+from . import asking, services
+from . import serializers as shapes
+from .models import VM
+
+ACCEPTED = accepted("vm", shapes.VmSerializer)
+
+
+def vms() -> QuerySet[VM]:
+    """Living VMs with what their answers need."""
+    held = Allocation.objects.filter(holder=OuterRef("pk"), released=None)
+    return (
+        VM.objects.filter(deleted_at=None)
+        .select_related("project__tenant", "zone__site", "image")
+        .defer("zone__site__password_sealed", "zone__site__ca_pem")
+        .annotate(host_name=Subquery(held.values("host__name")[:1]))
+    )
+
+
+class ProjectVmEndpoint(Endpoint):
+    """A project's VMs, those of its clusters among them."""
+
+    parent_model = Project
+    placing = True
+    serializer_class = shapes.VmSerializer
+    verbs = {"list": "vm.read", "create": "vm.write"}
+    requests = {"create": shapes.VmRequest}
+    answers = {"create": (202, ACCEPTED)}
+    filter_fields = ("name", "phase", "owner_kind", "owner_id")
+
+    def get_parents(self) -> Any:
+        return super().get_parents().select_related("tenant")
+
+    def get_queryset(self) -> QuerySet[VM]:
+        return vms().filter(project_id=self.kwargs["parent_pk"])
+
+    def list(self, request: Any, **kwargs: Any) -> Response:
+        with self.access.context():
+            return super().list(request, **kwargs)
+
+    def create(self, request: Any, **kwargs: Any) -> Response:
+        """Ask for a VM. What cannot fit is refused at once, with the reasons; nothing is held then."""
+        data = self.valid()
+
+        def write(wish: asking.Wish, plan: Plan) -> Answer:
+            vm, operation = services.create_vm(wish=wish, plan=plan, by=self.access.actor)
+            return 202, {"operation": OperationSerializer(operation).data, "vm": shapes.VmSerializer(vm).data}
+
+        return self.placed_once(
+            read=lambda: asking.wish(data=data, project=self.parent), decide=services.decide, write=write
+        )
+
+
+class VmEndpoint(Endpoint):
+    """One VM."""
+
+    serializer_class = shapes.VmSerializer
+    verbs = {"retrieve": "vm.read", "destroy": "vm.write"}
+    answers = {"destroy": (202, ACCEPTED)}
+
+    def get_queryset(self) -> QuerySet[VM]:
+        return vms()
+
+    @staticmethod
+    def document(vm: VM) -> dict[str, Any]:
+        """A VM as its own GET shows it."""
+        shown: dict[str, Any] = shapes.VmSerializer(vms().get(pk=vm.pk)).data
+        return shown
+
+    def destroy(self, request: Any, **kwargs: Any) -> Response:
+        """Delete a VM. Said twice, it is the same delete. A cluster's machine goes with its cluster: 409 names it."""
+        vm = self.get_object()
+
+        def check(locked: VM) -> None:
+            self.check_if_match(locked, self.document)
+
+        operation = services.delete_vm(vm=vm, by=self.access.actor, check=check)
+        return Response({"operation": OperationSerializer(operation).data, "vm": self.document(vm)}, status=202)
