@@ -153,7 +153,7 @@ def commit(
     refused = raising.committed(document(claims))
     if refused is None:
         return
-    refusal = _refusal(refused)
+    refusal = refusal_of(refused)
     if isinstance(refusal, Conflict) and "limits" in refusal.more:
         refusal.more["nearest"] = raising.nearest(claims, document, refused, counts or {})
     raise refusal
@@ -226,7 +226,7 @@ def _summed(spend: Iterable[Spend]) -> Counter[tuple[UUID | None, str]]:
     return found
 
 
-def _refusal(refused: list[dict[str, Any]]) -> Exception:
+def refusal_of(refused: list[dict[str, Any]]) -> Exception:
     """What the refused rows mean: another look helps for hosts and datastores, and not for limits."""
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for row in refused:
@@ -292,7 +292,7 @@ def resize(*, tenant_id: UUID, project_id: UUID, sizes: Mapping[UUID, Size]) -> 
     if holders:
         raise Stale("a holder stands elsewhere by now")
     there = [row for row in refused if row["what"] in ("host", "datastore")]
-    raise _no_room_there(there) if there else _refusal(refused)
+    raise _no_room_there(there) if there else refusal_of(refused)
 
 
 def _no_room_there(rows: list[dict[str, Any]]) -> Conflict:

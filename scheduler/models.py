@@ -174,6 +174,10 @@ class Move(Owned, models.Model):
     drain_id = models.UUIDField(db_index=True, help_text="the drain that it belongs to")
     holder = models.UUIDField(help_text="the VM's id")
     source = models.ForeignKey(Allocation, models.PROTECT, related_name="moves")
+    zone = models.ForeignKey(Zone, models.PROTECT, related_name="moves")
+    pool = models.ForeignKey(
+        ResourcePool, models.PROTECT, related_name="moves", help_text="who pays at the destination"
+    )
     host = models.ForeignKey(Host, models.PROTECT, related_name="moves", help_text="where it goes")
     datastore = models.ForeignKey(Datastore, models.PROTECT, related_name="moves")
     vcpu = models.BigIntegerField()

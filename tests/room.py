@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from infra.models import Datastore, Host, Site, SitePhase, Zone, ZonePhase
 from scheduler import ledger, services
 from scheduler.core.ask import Ask, Plan, Policy
 from scheduler.guarantees import NOTHING, Amounts
-from scheduler.models import Allocation, Hold, ResourcePool
+from scheduler.models import Allocation, Hold, Move, ResourcePool
 from scheduler.services import Limits
 from tenants import isolation
 from tenants.models import Project, Quota, Tenant
@@ -102,36 +102,47 @@ def claim(project: Project, pool: ResourcePool, asks: Sequence[Ask], plan: Plan 
     return decided
 
 
+def resize(project: Project, sizes: Mapping[UUID, ledger.Size]) -> None:
+    with isolation.context(isolation.of([project.tenant_id])):
+        ledger.resize(tenant_id=project.tenant_id, project_id=project.id, sizes=sizes)
+
+
 def release(project: Project, holders: Sequence[UUID], **more: Any) -> int:
     with isolation.context(isolation.of([project.tenant_id])):
         return ledger.release(tenant_id=project.tenant_id, project_id=project.id, holders=holders, **more)
 
 
 def check_books() -> None:
-    """Every counter is the sum of what lives, and none passes its limit."""
+    """Every counter is the sum of what lives, and none passes its limit.
+
+    An open move is a claim at its destination: of the pool and the zone's quota there only where they are others.
+    """
     with as_system():
-        live = list(Allocation.objects.filter(released=None))
+        live = list(Allocation.objects.filter(released=None).select_related("pool"))
+        moves = list(Move.objects.filter(ended_at=None).select_related("pool", "source"))
+        crossing = [move for move in moves if move.zone_id != move.source.zone_id]
         holds = list(Hold.objects.all())
         for host in Host.objects.all():
-            here = [one for one in live if one.host_id == host.id]
+            here = [one for one in [*live, *moves] if one.host_id == host.id]
             kept = [one for one in holds if one.host_id == host.id]
             assert host.vcpu_claimed == sum(a.vcpu for a in here) + sum(h.vcpu for h in kept), host.name
             memory = sum(a.memory_mib for a in here) + sum(h.memory_mib for h in kept)
             assert host.memory_claimed_mib == memory, host.name
             assert host.vcpu_claimed + host.vcpu_unmanaged <= host.vcpu_limit + host.vcpu_overdrawn
         for store in Datastore.objects.all():
-            assert store.claimed_gib == sum(a.storage_gib for a in live if a.datastore_id == store.id)
+            assert store.claimed_gib == sum(a.storage_gib for a in [*live, *moves] if a.datastore_id == store.id)
             assert store.claimed_gib + store.unmanaged_gib <= store.limit_gib + store.overdrawn_gib
         for one in ResourcePool.objects.filter(deleted_at=None):
-            within = [a for a in live if one.id in (a.pool_id, a.pool.parent_id)]
+            within = [a for a in [*live, *crossing] if one.id in (a.pool_id, a.pool.parent_id)]
             assert one.vcpu_used == sum(a.vcpu for a in within), one.name
             assert one.memory_used_mib == sum(a.memory_mib for a in within)
-            eaten = sum(a.vcpu_from_hold for a in live if a.pool_id == one.id)
+            eaten = sum(a.vcpu_from_hold for a in [*live, *moves] if a.pool_id == one.id)
             kept_here = sum(h.vcpu for h in holds if h.pool_id == one.id)
             assert one.vcpu_reserved == kept_here + eaten + one.vcpu_reserved_handed_down, one.name
             children = ResourcePool.objects.filter(parent=one, deleted_at=None)
             assert one.vcpu_handed_down == sum(c.vcpu_limit or 0 for c in children)
             assert one.vcpu_reserved_handed_down == sum(c.vcpu_reserved for c in children)
-        for row in Quota.objects.filter(zone_id=None, resource__in=["vcpu", "vms"]):
-            owned = [a for a in live if a.tenant_id == row.tenant_id and row.project_id in (None, a.project_id)]
+        for row in Quota.objects.filter(resource__in=["vcpu", "vms"]):
+            counted = live if row.zone_id is None else [a for a in [*live, *crossing] if a.zone_id == row.zone_id]
+            owned = [a for a in counted if a.tenant_id == row.tenant_id and row.project_id in (None, a.project_id)]
             assert row.used == (len(owned) if row.resource == "vms" else sum(a.vcpu for a in owned)), row.resource
