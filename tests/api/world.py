@@ -123,15 +123,15 @@ def _moved_before(project: Project) -> None:
     there = Allocation.objects.filter(project=project)[0]
     Move.objects.create(
         tenant_id=there.tenant_id, project=project, drain_id=uuid7(), holder=there.holder, source=there,
-        host_id=there.host_id, datastore_id=there.datastore_id, vcpu=there.vcpu, memory_mib=there.memory_mib,
-        phase=MovePhase.UNDONE, ended_at=timezone.now(),
+        zone_id=there.zone_id, pool_id=there.pool_id, host_id=there.host_id, datastore_id=there.datastore_id,
+        vcpu=there.vcpu, memory_mib=there.memory_mib, phase=MovePhase.UNDONE, ended_at=timezone.now(),
     )  # fmt: skip
 
 
 def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
     """What the project has, and what its tenant has as a whole."""
     kinds: dict[str, Any] = {
-        "clusters": Cluster, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
+        "clusters": Cluster, "vms": VM, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
         "operations": Operation, "members": Member, "service-accounts": ServiceAccount,
     }  # fmt: skip
     both: tuple[Ids, Ids] = ({"projects": [project.id]}, {"tenants": [tenant.id]})
