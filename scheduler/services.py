@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from facet.operations import services as operations
 from facet.operations.models import OPEN_PHASES, Operation
@@ -23,7 +23,7 @@ from facet.rest.problems import Conflict, Invalid, NotFound
 from infra.models import Flavor, Zone, ZonePhase
 from tenants.models import Project, Tenant
 
-from . import guarantees, use
+from . import guarantees, use, zone_loss
 from .core.ask import Shape
 from .guarantees import Amounts, Guarantee, Move
 from .ledger import Stale
@@ -101,6 +101,34 @@ def pools_for(project: Project, zones: Sequence[Zone]) -> dict[UUID, ResourcePoo
             f"Neither project {project.name} nor its tenant has a pool in zone {', '.join(missing)}.", code="no_pool"
         )
     return found
+
+
+def kept_in(zone_id: UUID, *, pool_id: UUID | None = None) -> list[Guarantee]:
+    """What this zone's pools keep there (or one of them): guarantees and spare room, for `rehousing.rehouse`.
+
+    Reads, in the caller's context; decide outside of it.
+    """
+    flavors = shapes()
+    known = {shape.name: shape for shape in flavors}
+    rows = ResourcePool.objects.filter(zone_id=zone_id, deleted_at=None).order_by("id")
+    found = []
+    for pool in rows if pool_id is None else rows.filter(pk=pool_id):
+        amounts, spare = _reserved(pool), Amounts(pool.vcpu_spare, pool.memory_spare_mib)
+        if amounts != guarantees.NOTHING:
+            chunk = known.get(pool.largest_shape)
+            found.append(Guarantee(pool.id, zone_id, pool.parent_id, amounts, amounts, chunk, flavors))
+        if spare != guarantees.NOTHING:
+            chunk = zone_loss.largest_declared(pool.tenant_id, known)
+            found.append(Guarantee(pool.spare_id, zone_id, None, spare, spare, chunk, flavors))
+    return found
+
+
+def wake_pools_of(zone_id: UUID) -> None:
+    """A host of the zone has opened or closed: look at the pools that keep room there. Say it last in a transaction."""
+    keeping = Q(vcpu_reserved__gt=0) | Q(memory_reserved_mib__gt=0) | Q(vcpu_spare__gt=0) | Q(memory_spare_mib__gt=0)
+    rows = ResourcePool.objects.filter(keeping, zone_id=zone_id, deleted_at=None).select_related("zone")
+    for pool in rows.order_by("id"):
+        wake(POOL_KIND, pool.id, tenant_id=pool.tenant_id, site_id=pool.zone.site_id)
 
 
 # --- wishing -------------------------------------------------------------------------------------------------------

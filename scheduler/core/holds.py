@@ -58,7 +58,8 @@ def largest_shape(flavors: Sequence[Shape], *, vcpu: int, memory_mib: int, zone_
 def take_from(holds: Sequence[Hold], *, vcpu: int, memory_mib: int, chunk: Shape) -> list[Hold] | None:
     """A part of these holds, one a host, sums exact; None when they do not have as much.
 
-    Whole chunks come first, from the hosts that have most of them, then what is left of each resource by itself.
+    Whole chunks come first, from the hosts that have most of them, then what is left of each resource by itself: from
+    what makes up no whole chunk, and from chunks only where that is not enough, so that the rest keeps its chunks.
     """
     left = {hold.host_id: [hold.vcpu, hold.memory_mib] for hold in holds}
     taken = {hold.host_id: [0, 0] for hold in holds}
@@ -76,6 +77,9 @@ def take_from(holds: Sequence[Hold], *, vcpu: int, memory_mib: int, chunk: Shape
     for host in sorted(left, key=whole, reverse=True):
         chunks = min(whole(host), wanted[0] // chunk.vcpu, wanted[1] // chunk.memory_mib)
         take(host, (chunks * chunk.vcpu, chunks * chunk.memory_mib))
+    for host in left:
+        beyond = [amount - whole(host) * size for amount, size in zip(left[host], chunk[1:3], strict=True)]
+        take(host, (min(beyond[0], wanted[0]), min(beyond[1], wanted[1])))
     for host in left:
         take(host, (min(left[host][0], wanted[0]), min(left[host][1], wanted[1])))
     if any(wanted):

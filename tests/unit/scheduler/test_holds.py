@@ -122,7 +122,7 @@ def rows(*amounts: tuple[int, int]) -> list[Hold]:
 
 def test_a_part_of_a_guarantee_is_taken_in_whole_chunks_first() -> None:
     found = take_from(rows((2, 4), (1, 1), (4, 8)), vcpu=5, memory_mib=9, chunk=CHUNK)
-    assert found == [Hold(HOSTS[0], 1, 1), Hold(HOSTS[2], 4, 8)]
+    assert found == [Hold(HOSTS[1], 1, 1), Hold(HOSTS[2], 4, 8)]  # (2, 4) stays whole
 
 
 def test_what_is_not_held_cannot_be_taken() -> None:
