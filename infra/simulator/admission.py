@@ -61,6 +61,26 @@ def goes_together(state: State, vm: Vm) -> None:
         raise Refused(f"{vm.name}: a VM has a vCPU and memory.", code="invalid")
 
 
+def reaches(state: State, vm: Vm, there: Vm) -> None:
+    """A VM can go from where it stands to where `there` does: both ends answer, and the target sees what it needs."""
+    goes_together(state, there)
+    standing(state.hosts[there.host])
+    if state.hosts[vm.host].state == "down":
+        raise NotReady(f"The host {state.hosts[vm.host].name} does not answer.")
+    for store in (state.datastores[vm.datastore], state.datastores[there.datastore]):
+        if not store.accessible:
+            raise NotReady(f"The datastore {store.name} is not accessible.")
+
+
+def arrives(state: State, vm: Vm, there: Vm) -> None:
+    """Room at the target for what is new there: memory of a running VM on another host, disks on another datastore."""
+    reaches(state, vm, there)
+    if there.host != vm.host and vm.power == "on":
+        fits_host(state, there)
+    if there.datastore != vm.datastore:
+        fits_datastore(state, there.datastore, vm.disk_gib)
+
+
 def guestinfo(values: dict[str, str]) -> None:
     for name, value in values.items():
         if len(value) > LARGEST_VALUE:

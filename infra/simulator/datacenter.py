@@ -71,6 +71,7 @@ class Datacenter:
             "reconfigure": machines.reconfigure,
             "guestinfo": machines.guestinfo,
             "power": machines.power,
+            "move": machines.move,
             "destroy": machines.destroy,
             "folder": places.folder,
             "no_folder": places.no_folder,

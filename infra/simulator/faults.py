@@ -14,10 +14,17 @@ from typing import Any
 from infra.drivers.base import DriverError, NotReady, Refused, Unreachable
 
 READS = ("about", "inventory", "changes", "poll", "find", "console")
-TASKS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "destroy")
+TASKS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "move", "destroy")
 WRITES = ("folder", "no_folder", "pool", "no_pool", "guestinfo", "power", "rule", "no_rule")
 VERBS = (*READS, *WRITES, *TASKS)
-CALLS = (*READS, *WRITES, "clone", "reconfigure", "destroy")  # what a client calls; `power` begins the other tasks
+CALLS = (
+    *READS,
+    *WRITES,
+    "clone",
+    "reconfigure",
+    "move",
+    "destroy",
+)  # what a client calls; `power` begins the other tasks
 KINDS = ("error", "task", "down", "hang", "kill")
 WHOLE = ("down", "hang", "kill")
 FOREVER_S = 3600.0

@@ -31,9 +31,13 @@ class Hand:
         return {"vms": sorted(self._state.vms[one].name for one in inside if one in self._state.vms)}
 
     def vm(self, key: str) -> Document:
-        """A VM's extraConfig; what is empty is left out."""
+        """A VM's name and extraConfig; what is empty is left out."""
         vm = self._found(key)
-        return {"ref": vm.ref, "extra_config": {name: value for name, value in vm.extra.items() if value}}
+        return {
+            "ref": vm.ref,
+            "name": vm.name,
+            "extra_config": {name: value for name, value in vm.extra.items() if value},
+        }
 
     # --- hosts and datastores --------------------------------------------------------------------------------------
 
@@ -44,8 +48,10 @@ class Hand:
         cpu_cores: int | None = None,
         memory_mib: int | None = None,
         labels: dict[str, str] | None = None,
+        datastores: list[str] | None = None,
+        networks: list[str] | None = None,
     ) -> Document:
-        """Put a host down (what runs there goes off), up or in maintenance; give it another size, or labels."""
+        """Put a host down (what runs there goes off), up or in maintenance; give it another size, labels, or reach."""
         host = _named(self._state.hosts, name, "host")
         if state is not None and state not in STATES:
             raise Refused(f"A host is {', '.join(STATES)}.", code="invalid")
@@ -54,6 +60,10 @@ class Hand:
             host.cpu_cores = host.cpu_cores if cpu_cores is None else int(cpu_cores)
             host.memory_mib = host.memory_mib if memory_mib is None else int(memory_mib)
             host.labels = host.labels if labels is None else dict(labels)
+            if datastores is not None:
+                host.datastores = [_named(self._state.datastores, one, "datastore").ref for one in datastores]
+            if networks is not None:
+                host.networks = [_named(self._state.networks, one, "network").ref for one in networks]
             self._state.put(host)
             if host.state == "down":
                 for vm in [vm for vm in self._state.vms.values() if vm.host == host.ref and vm.power != "off"]:

@@ -6,6 +6,7 @@ A VM that is as it is asked to be is answered and not touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -46,6 +47,10 @@ class Machines:
 
     def power(self, wanted: Mapping[str, str]) -> Document:
         return self._each(wanted, self._power)
+
+    def move(self, places: Mapping[str, Document]) -> Document:
+        """Live where it runs: the guest sees nothing of it. A move that is at work already is the answer."""
+        return self._each(places, self._move)
 
     def destroy(self, keys: Iterable[str]) -> Document:
         return self._each(dict.fromkeys(keys), lambda key, _: self._destroy(key))
@@ -162,6 +167,25 @@ class Machines:
             admission.fits_host(self._state, vm)
         self._refuse(POWER_TASKS[wanted], vm.name)
         return self._answer(vm, self._tasks.begin(POWER_TASKS[wanted], vm))
+
+    def _move(self, key: str, place: Document) -> Document:
+        vm = self._found(key)
+        at_work = self._state.tasks.get(vm.task)
+        if at_work is not None and at_work.doing == "move":
+            return self._answer(vm, at_work)
+        there = replace(vm, host=place["host_ref"], datastore=place["datastore_ref"], pool=place["pool_ref"])
+        if there == vm:
+            return {"vm": documents.vm(vm)}
+        admission.arrives(self._state, vm, there)
+        self._refuse("move", vm.name)
+        changes = {
+            "host": there.host,
+            "datastore": there.datastore,
+            "pool": there.pool,
+            "memory_mib": vm.memory_mib if vm.power == "on" and there.host != vm.host else 0,
+            "disk_gib": vm.disk_gib if there.datastore != vm.datastore else 0,
+        }
+        return self._answer(vm, self._tasks.begin("move", vm, changes))
 
     def _destroy(self, key: str) -> Document:
         vm = self._state.vm(key)

@@ -125,7 +125,10 @@ class Rule:
 
 @dataclass
 class Task:
-    """Something that takes its time. `doing` is a verb; times are seconds since the epoch, so a restart can go on."""
+    """Something that takes its time. `doing` is a verb; times are seconds since the epoch, so a restart can go on.
+
+    A move's `changes` name its target, and the room that it holds there while it runs.
+    """
 
     ref: str
     doing: str

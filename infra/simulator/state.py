@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ class State:
         self._saved: dict[str, Any] = {}
         self._removed: dict[str, Any] = {}
         self._within = False
-        for table in (self.folders, self.pools, self.templates, self.vms):
+        for table in (self.folders, self.pools, self.templates, self.vms, self.tasks):
             for one in table.values():
                 self._count(one.ref, _footprint(one))
         if "instance" not in notes:
@@ -215,4 +215,17 @@ def _footprint(record: Any) -> _Footprint:
         return _Footprint(name, (record.folder,), datastore=record.datastore, disk_gib=record.disk_gib)
     if isinstance(record, Folder | Pool):
         return _Footprint((record.parent, record.name), (record.parent,))
+    if isinstance(record, Task) and record.doing == "move" and record.state == "running":
+        return _arriving(record.changes)
     return _Footprint()
+
+
+def _arriving(place: Mapping[str, Any]) -> _Footprint:
+    """Room that a move holds at its target until it ends: the VM takes it over, or it is given back."""
+    return _Footprint(
+        within=(place["pool"],),
+        host=place["host"],
+        memory_mib=place["memory_mib"],
+        datastore=place["datastore"],
+        disk_gib=place["disk_gib"],
+    )

@@ -10,11 +10,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from infra.drivers.base import DriverError, NotReady
 
-from .admission import fits_datastore, fits_host, goes_together
+from .admission import fits_datastore, fits_host, goes_together, reaches
 from .faults import Faults
 from .guesthouse import Guesthouse
 from .records import Task, Vm
@@ -134,6 +135,8 @@ class Tasks:
         elif task.doing in ("power_off", "suspend"):
             vm.power, vm.address = "off" if task.doing == "power_off" else "suspended", ""
             self._guests.order("off", vm)
+        elif task.doing == "move":
+            _arrive(self._state, vm, task.changes)
         self._state.put(vm)
 
     def _undo(self, task: Task, vm: Vm) -> None:
@@ -141,6 +144,13 @@ class Tasks:
             self._state.remove(vm)
         else:
             self._state.put(vm)
+
+
+def _arrive(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
+    """The room there has been held since the move began; who sees whom may have changed meanwhile."""
+    place = {name: str(changes[name]) for name in ("host", "datastore", "pool")}
+    reaches(state, vm, replace(vm, **place))
+    vm.host, vm.datastore, vm.pool = place["host"], place["datastore"], place["pool"]
 
 
 def _change(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:

@@ -9,7 +9,18 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from infra.drivers import base
-from infra.drivers.base import Driver, DriverError, FolderSpec, InFlight, NotReady, PoolPart, PoolSpec, VmFacts, VmSpec
+from infra.drivers.base import (
+    Driver,
+    DriverError,
+    FolderSpec,
+    InFlight,
+    MoveSpec,
+    NotReady,
+    PoolPart,
+    PoolSpec,
+    VmFacts,
+    VmSpec,
+)
 
 from .site import Site
 
@@ -53,6 +64,7 @@ class Room:
     network_ref: str
     template: base.TemplateFacts
     keys: set[UUID] = field(default_factory=set)
+    other_pool_refs: set[str] = field(default_factory=set)
 
     @classmethod
     def make(cls, site: Site, driver: Driver) -> Room:
@@ -102,6 +114,25 @@ class Room:
     def power(self, key: UUID, power: base.Power) -> VmFacts:
         return self.right(settled(lambda: dict(self.driver.ensure_power({key: power})), self.driver)[key])
 
+    def hosts(self) -> list[base.HostFacts]:
+        """The hosts of the room's compute resource that a VM of the room can move to."""
+        seen = self.driver.inventory().hosts
+        return [one for one in seen if one.compute_ref == self.host.compute_ref and one.ref != self.host.ref]
+
+    def place(self, vm: VmFacts, host: base.HostFacts, **changes: object) -> MoveSpec:
+        """The VM on that host, with its disks and in the pool where they are."""
+        return replace(MoveSpec(vm.key, host.ref, self.datastore_ref, self.pool_ref), **changes)
+
+    def pool_elsewhere(self, host: base.HostFacts) -> str:
+        """A pool of that host's compute resource; it goes with the room."""
+        ref = self.driver.ensure_pool(pool_spec(host.compute_ref))[host.compute_ref]
+        self.other_pool_refs.add(ref)
+        return ref
+
+    def move(self, *moves: MoveSpec) -> dict[UUID, object]:
+        """Outcomes once nothing is in flight."""
+        return settled(lambda: dict(self.driver.ensure_moved(moves)), self.driver)
+
     def remove(self, keys: Iterable[UUID]) -> dict[UUID, object]:
         wanted = list(keys)
         return settled(lambda: dict(self.driver.ensure_no_vms(wanted)), self.driver)
@@ -109,7 +140,7 @@ class Room:
     def clear(self) -> None:
         left = {key: outcome for key, outcome in self.remove(self.keys).items() if outcome is not None}
         assert not left
-        self.driver.ensure_no_pool([self.pool_ref])
+        self.driver.ensure_no_pool([self.pool_ref, *self.other_pool_refs])
         if not self.site.by_hand.vm_names(self.folder_ref):
             self.driver.ensure_no_folder(self.folder_ref)
 

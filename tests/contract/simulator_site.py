@@ -91,6 +91,36 @@ class Simulator:
         finally:
             self.hand("latency", clone=0)
 
+    def fail_move(self, key: UUID) -> None:
+        name = str(self.hand("vm", key=str(key))["name"])
+        self.inject("move", "task", match=name, code="no_resources", reason="There are not enough resources.")
+
+    @contextmanager
+    def moves_take(self, seconds: float) -> Iterator[None]:
+        self.hand("latency", move=seconds)
+        try:
+            yield
+        finally:
+            self.hand("latency", move=0)
+
+    @contextmanager
+    def maintenance(self, host_ref: str) -> Iterator[None]:
+        self.hand("host", name=host_ref, state="maintenance")
+        try:
+            yield
+        finally:
+            self.hand("host", name=host_ref, state="up")
+
+    @contextmanager
+    def unmounted(self, host_ref: str, datastore_ref: str) -> Iterator[None]:
+        hosts = self._post("v1/inventory", {})["hosts"]
+        mounted = next(host["datastore_refs"] for host in hosts if host["ref"] == host_ref)
+        self.hand("host", name=host_ref, datastores=[ref for ref in mounted if ref != datastore_ref])
+        try:
+            yield
+        finally:
+            self.hand("host", name=host_ref, datastores=mounted)
+
 
 @contextmanager
 def started(folder: Path, *flags: str) -> Iterator[Simulator]:
@@ -126,6 +156,7 @@ def site_of(simulator: Simulator) -> Site:
         by_hand=simulator,
         vsphere_cluster="rack-1",
         datastore="rack-1-ssd",
+        other_datastore="templates",
         network="VM Network",
         template="kube-v1.34",
         simulated=True,

@@ -42,6 +42,18 @@ class ByHand(Protocol):
     def clones_take(self, seconds: float) -> AbstractContextManager[None]:
         """While it is entered, a clone stays in flight this long."""
 
+    def fail_move(self, key: UUID) -> None:
+        """The next move of this VM ends in a fault of the site's own, once."""
+
+    def moves_take(self, seconds: float) -> AbstractContextManager[None]:
+        """While it is entered, a move stays in flight this long."""
+
+    def maintenance(self, host_ref: str) -> AbstractContextManager[None]:
+        """While it is entered, a host is in maintenance; what stands there stays."""
+
+    def unmounted(self, host_ref: str, datastore_ref: str) -> AbstractContextManager[None]:
+        """While it is entered, a host does not reach a datastore."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -52,6 +64,7 @@ class Site:
     by_hand: ByHand
     vsphere_cluster: str
     datastore: str
+    other_datastore: str  # reached by all hosts
     network: str
     template: str  # with a disk of at least 2 GiB
     simulated: bool

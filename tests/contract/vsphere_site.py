@@ -76,6 +76,31 @@ class VcenterByHand:
     def clones_take(self, seconds: float) -> AbstractContextManager[None]:
         return self.program.clones_take(seconds)
 
+    def fail_move(self, key: UUID) -> None:
+        match = f">{self._vm(key)._moId}<"
+        self.program.inject("RelocateVM_Task", "InsufficientResourcesFault", kind="task", match=match)
+
+    def moves_take(self, seconds: float) -> AbstractContextManager[None]:
+        return self.program.moves_take(seconds)
+
+    @contextmanager
+    def maintenance(self, host_ref: str) -> Iterator[None]:
+        host = self._object(vim.HostSystem, host_ref)
+        WaitForTask(host.EnterMaintenanceMode_Task(timeout=0), self.si)
+        try:
+            yield
+        finally:
+            WaitForTask(host.ExitMaintenanceMode_Task(timeout=0), self.si)
+
+    @contextmanager
+    def unmounted(self, host_ref: str, datastore_ref: str) -> Iterator[None]:
+        host, store = self._object(vim.HostSystem, host_ref).name, self._object(vim.Datastore, datastore_ref).name
+        self.program.admin("POST", "mount", name=host, datastore=store, mounted=False)
+        try:
+            yield
+        finally:
+            self.program.admin("POST", "mount", name=host, datastore=store, mounted=True)
+
     def _object(self, kind: Any, ref: str) -> Any:
         return kind(ref, self.si._stub)
 
@@ -87,7 +112,7 @@ class VcenterByHand:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Site]:
-    with run.running(folder, "-hosts", "4") as vcsim:
+    with run.running(folder, "-hosts", "4", "-datastores", "2") as vcsim:
         by_hand = VcenterByHand(vcsim)
         connection = Connection(
             driver="vsphere",
@@ -103,6 +128,7 @@ def running(folder: Path) -> Iterator[Site]:
             by_hand=by_hand,
             vsphere_cluster="DC0_C0",
             datastore="LocalDS_0",
+            other_datastore="LocalDS_1",
             network="VM Network",
             template="DC0_C0_RP0_VM0",
             simulated=True,

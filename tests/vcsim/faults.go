@@ -157,6 +157,8 @@ type order struct {
 	Cores     int16   `json:"cores"`
 	MemoryMiB int64   `json:"memory_mib"`
 	FreeGiB   int64   `json:"free_gib"`
+	Datastore string  `json:"datastore"`
+	Mounted   bool    `json:"mounted"`
 }
 
 // admin serves /facet/*: what a test does to the site by hand, or wants to know about it.
@@ -191,6 +193,13 @@ func (f *front) admin(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.delay = time.Duration(asked.Seconds * float64(time.Second))
 		f.mu.Unlock()
+	case "POST /facet/move-delay":
+		f.mu.Lock()
+		f.moveDelay = time.Duration(asked.Seconds * float64(time.Second))
+		f.mu.Unlock()
+	case "POST /facet/mount":
+		store := simulator.Map.FindByName(asked.Datastore, refsOf("Datastore")).Reference()
+		mount(simulator.Map.FindByName(asked.Name, refsOf("HostSystem")).(*simulator.HostSystem), store, asked.Mounted)
 	case "POST /facet/forget-tasks":
 		forgetTasks()
 	case "POST /facet/host":

@@ -43,17 +43,21 @@ type front struct {
 	delay     time.Duration
 	inFlight  map[string]types.ManagedObjectReference // folder + name -> the VM that is being made
 	templates map[string]*sync.Mutex
+	moveDelay time.Duration
+	moving    map[types.ManagedObjectReference]types.ManagedObjectReference // VM -> the task that moves it
 	calls     map[string]int
 	writes    int
 }
 
-func newFront(inner http.Handler, delay time.Duration) *front {
+func newFront(inner http.Handler, delay, moveDelay time.Duration) *front {
 	return &front{
 		inner:     inner,
 		books:     newBooks(*datastoreGiB * gib),
 		delay:     delay,
 		inFlight:  map[string]types.ManagedObjectReference{},
 		templates: map[string]*sync.Mutex{},
+		moveDelay: moveDelay,
+		moving:    map[types.ManagedObjectReference]types.ManagedObjectReference{},
 		calls:     map[string]int{},
 	}
 }
@@ -86,7 +90,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.create(w, r, body)
 	case "ReconfigVM_Task":
 		f.reconfigure(w, r, body)
-	case "RelocateVM_Task", "Destroy_Task", "UnregisterVM":
+	case "RelocateVM_Task":
+		f.relocate(w, r, body)
+	case "Destroy_Task", "UnregisterVM":
 		answer := f.ask(r, body)
 		if this := method(body); this != nil && this.This.Type == "VirtualMachine" {
 			f.books.settle(this.This)

@@ -42,6 +42,7 @@ var (
 	datastoreGiB  = flag.Int64("datastore-gib", 16*1024, "capacity per datastore")
 	templateGiB   = flag.Int64("template-gib", 10, "disk of the VMs that are there from the start")
 	cloneDelay    = flag.Duration("clone-delay", 0, "how long a clone stays in flight")
+	moveDelay     = flag.Duration("move-delay", 0, "how long a move stays in flight")
 	verbose       = flag.Bool("v", false, "log what the simulator logs")
 )
 
@@ -73,7 +74,7 @@ func main() {
 	must(err)
 	listener, err := net.Listen("tcp", *listen)
 	must(err)
-	front := newFront(model.Service.ServeMux, *cloneDelay)
+	front := newFront(model.Service.ServeMux, *cloneDelay, *moveDelay)
 	server := &http.Server{
 		Handler:           front,
 		ReadHeaderTimeout: 30 * time.Second,

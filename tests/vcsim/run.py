@@ -105,6 +105,14 @@ class Vcsim:
         self.admin("DELETE", "faults")
 
     @contextmanager
+    def moves_take(self, seconds: float) -> Iterator[None]:
+        self.admin("POST", "move-delay", seconds=seconds)
+        try:
+            yield
+        finally:
+            self.admin("POST", "move-delay", seconds=0)
+
+    @contextmanager
     def clones_take(self, seconds: float) -> Iterator[None]:
         self.admin("POST", "clone-delay", seconds=seconds)
         try:

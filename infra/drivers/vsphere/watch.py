@@ -41,6 +41,7 @@ WATCHED: Mapping[Any, Sequence[str]] = {
         "guest.ipAddress",
         "resourcePool",
         "parent",
+        "datastore",
     ),
 }
 

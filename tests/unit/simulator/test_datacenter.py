@@ -36,7 +36,7 @@ def test_a_restart_finds_its_state_and_ends_its_tasks(own):
         address_of(driver, runs.key)
         before, check = driver.inventory(), driver.check()
         for verb in ("clone", "destroy"):
-            site.by_hand.hand("latency", **{verb: 2.0})
+            site.by_hand.hand("latency", **{verb: 4.0})  # longer than a start takes where others are at work
         coming = room.spec()
         clone = driver.ensure_vms([coming])[coming.key]
         destroy = driver.ensure_no_vms([goes.key])[goes.key]
