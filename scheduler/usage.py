@@ -5,7 +5,7 @@ its parts, however it is cut. Amounts times seconds are whole numbers of any siz
 
 An allocation is dated by the beginning of the transaction that wrote it. A transaction that is still open may yet write
 rows from its beginning on, so an interval ends before the oldest one that is open (`known_until`): what is told once is
-told the same for ever.
+told the same for ever. A transaction may also release what a younger one made meanwhile: that was held for no time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ join infra_zone z on z.id = a.zone_id
 cross join lateral (select extract(epoch from date_trunc('second', least(a.released, %(end)s))
     - date_trunc('second', greatest(a.created, %(start)s))) as seconds) s
 where a.tenant_id = %(tenant)s and (%(project)s::uuid is null or a.project_id = %(project)s)
-  and a.created < %(end)s and (a.released is null or a.released > %(start)s)
+  and a.created < %(end)s and (a.released is null or a.released > greatest(a.created, %(start)s))
 group by 1, 2, 3, 4 order by p.name, a.project_id, z.name, a.zone_id
 """
 

@@ -82,6 +82,14 @@ def test_a_resize_counts_each_second_once(acme, pool):
     assert told(project, EPOCH, EPOCH + timedelta(seconds=60)) == 4 * 10 + 8 * 10
 
 
+def test_what_an_older_transaction_released_was_held_for_no_time(acme, pool):
+    project, later = acme[1], EPOCH + timedelta(seconds=10)
+    with as_system():
+        lived(project, pool, later, later - timedelta(seconds=3))
+    for cut in (8, 9, 60):
+        assert told(project, EPOCH, EPOCH + timedelta(seconds=cut)) == 0
+
+
 def test_amounts_beyond_any_column_do_not_overflow(acme, pool):
     project, years = acme[1], timedelta(days=365 * 4)
     with as_system():
