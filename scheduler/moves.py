@@ -22,13 +22,18 @@ from .models import Move, MovePhase
 
 @dataclass(frozen=True)
 class Going:
-    """Where one holder shall go. `source`: its live allocation. A datastore that is the source's: the disk stays."""
+    """Where one holder shall go. `source_id`: its live allocation. A datastore that is the source's: the disk stays.
+
+    `vcpu_eaten`, `memory_eaten_mib`: no more of its pool's Hold there than this; None: what there is.
+    """
 
     source_id: UUID
     zone_id: UUID
     pool_id: UUID  # the source's own in its zone; in another one the pool there that pays
     host_id: UUID
     datastore_id: UUID
+    vcpu_eaten: int | None = None
+    memory_eaten_mib: int | None = None
     why: Mapping[str, Any] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid7)
 
@@ -49,6 +54,8 @@ def begin(*, tenant_id: UUID, project_id: UUID, drain_id: UUID, going: Sequence[
             "pool": str(one.pool_id),
             "host": str(one.host_id),
             "datastore": str(one.datastore_id),
+            "vcpu_eaten": one.vcpu_eaten,
+            "memory_eaten_mib": one.memory_eaten_mib,
             "why": dict(one.why),
         }
         for one in going

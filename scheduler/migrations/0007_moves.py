@@ -87,8 +87,10 @@ returns jsonb language sql stable as $$
 $$;
 """
 
-# p_plan: {"tenant", "project", "drain", "moves": [{"id", "source": allocation, "zone", "pool", "host", "datastore", "why"}]}
-# The amounts are the source's. A datastore that is the source's own: the disk stays.
+# p_plan: {"tenant", "project", "drain",
+#          "moves": [{"id", "source": allocation, "zone", "pool", "host", "datastore", "vcpu_eaten", "memory_eaten_mib", "why"}]}
+# The amounts are the source's. A datastore that is the source's own: the disk stays. eaten: no more of the pool's Hold
+# there, for one that has its guarantee with it; null: what there is.
 # Answers null, or {"refused": [{"what": "holder" | "host" | "datastore" | "pool" | "quota", ...}]} with nothing written.
 MOVE = """
 create function ledger_move(p_plan jsonb) returns jsonb
@@ -118,14 +120,17 @@ begin
     -- the hosts are locked: what was released, moved or resized meanwhile has committed, and is no source any more
     select array_agg(row(c.id, c.holder, c.zone, c.pool, c.host, c.datastore, c.vcpu, c.memory_mib, c.storage_gib,
                          c.vcpu_before, c.memory_before,
-                         greatest(0, least(c.vcpu, coalesce(h.vcpu, 0) - c.vcpu_before)),
-                         greatest(0, least(c.memory_mib, coalesce(h.memory_mib, 0) - c.memory_before)))::ledger_line
+                         greatest(0, least(c.vcpu_most, coalesce(h.vcpu, 0) - c.vcpu_before)),
+                         greatest(0, least(c.memory_most, coalesce(h.memory_mib, 0) - c.memory_before)))::ledger_line
                      order by c.id)
     into lines from (
         select m.id, a.holder, m.zone, m.pool, m.host, m.datastore, a.vcpu, a.memory_mib,
                case when m.datastore = a.datastore_id then 0 else a.storage_gib end as storage_gib,
-               sum(a.vcpu) over w - a.vcpu as vcpu_before, sum(a.memory_mib) over w - a.memory_mib as memory_before
-        from jsonb_to_recordset(p_plan -> 'moves') as m (id uuid, source uuid, zone uuid, pool uuid, host uuid, datastore uuid)
+               least(a.vcpu, m.vcpu_eaten) as vcpu_most, least(a.memory_mib, m.memory_eaten_mib) as memory_most,
+               sum(least(a.vcpu, m.vcpu_eaten)) over w - least(a.vcpu, m.vcpu_eaten) as vcpu_before,
+               sum(least(a.memory_mib, m.memory_eaten_mib)) over w - least(a.memory_mib, m.memory_eaten_mib) as memory_before
+        from jsonb_to_recordset(p_plan -> 'moves') as m (id uuid, source uuid, zone uuid, pool uuid, host uuid,
+             datastore uuid, vcpu_eaten bigint, memory_eaten_mib bigint)
         join scheduler_allocation a on a.id = m.source and a.released is null
          and a.tenant_id = v_tenant and a.project_id = v_project and a.host_id <> m.host
         where not exists (select 1 from scheduler_move o where o.holder = a.holder and o.ended_at is null)

@@ -28,12 +28,12 @@ def live(holder):
         return Allocation.objects.get(holder=holder, released=None)
 
 
-def begin(project, holder, host, *, place=None, pool=None):
+def begin(project, holder, host, *, place=None, pool=None, **more):
     """Claim the holder's destination; the move's id."""
     here = live(holder)
     one = Going(
         source_id=here.id, zone_id=place.zone.id if place else here.zone_id, pool_id=pool.id if pool else here.pool_id,
-        host_id=host.id, datastore_id=place.datastore.id if place else here.datastore_id,
+        host_id=host.id, datastore_id=place.datastore.id if place else here.datastore_id, **more,
     )  # fmt: skip
     with isolation.context(isolation.of([project.tenant_id])):
         moves.begin(tenant_id=project.tenant_id, project_id=project.id, drain_id=uuid4(), going=[one])
@@ -152,6 +152,23 @@ def test_its_guarantee_goes_along_and_what_is_kept_there_is_eaten_first(acme):
     check_books()
     end(moves.seen, acme.project, back)
     check_books()
+
+
+def test_one_that_has_its_guarantee_with_it_may_leave_the_hold_there_alone(acme):
+    place = room.land(hosts=2, vcpu=16)
+    pool = room.pool(place, acme.tenant, model="reserved", reserved=Amounts(8, 8 * GIB))
+    holder = standing(acme, place, pool)
+    there = live(holder).vcpu_from_hold
+    with as_system():
+        before = Hold.objects.filter(host=place.hosts[1]).values_list("vcpu", flat=True).first()
+    id = begin(acme.project, holder, place.hosts[1], vcpu_eaten=0, memory_eaten_mib=0)
+    check_books()
+    end(moves.seen, acme.project, id)
+    check_books()
+    with as_system():
+        assert Hold.objects.filter(host=place.hosts[1]).values_list("vcpu", flat=True).first() == before
+        assert sum(Hold.objects.filter(host=place.hosts[0]).values_list("vcpu", flat=True)) == 8 - there - (before or 0)
+    assert live(holder).vcpu_from_hold == there
 
 
 def two_zones(acme, **limits):
