@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.response import Response
 
 from facet.clusters.frameworks.base import Level
@@ -15,8 +17,12 @@ from facet.operations.serializers import OperationSerializer, accepted
 from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
 from facet.rest.problems import Conflict, Problem
+from facet.workloads import asking as vms
+from facet.workloads import services as vm_services
+from facet.workloads.serializers import VmTrialRequest
 from infra.models import Datastore, Host, Zone
 from scheduler import ledger
+from scheduler.core.ask import Ask, Plan
 from tenants.models import Project
 
 from . import asking, scaling, services
@@ -24,6 +30,7 @@ from . import serializers as shapes
 from .models import Cluster, Node, NodePhase, NodePool
 
 ACCEPTED = accepted("cluster", shapes.ClusterSerializer)
+TRIALS = PolymorphicProxySerializer("TrialRequest", [shapes.PlacementRequest, VmTrialRequest], None)
 
 
 def clusters() -> QuerySet[Cluster]:
@@ -89,7 +96,7 @@ class ProjectClusterEndpoint(ClusterView):
 
 
 class PlacementEndpoint(Endpoint):
-    """Dry runs: would a cluster fit, where, and why not."""
+    """Dry runs: would a cluster fit, or some VMs, where, and why not."""
 
     parent_model = Project
     placing = True
@@ -100,17 +107,11 @@ class PlacementEndpoint(Endpoint):
     requests = {"create": shapes.PlacementRequest}
     answers = {"create": (200, shapes.PlacementSerializer)}
 
+    @extend_schema(request=TRIALS)
     def create(self, request: Any, **kwargs: Any) -> Response:
-        """Does all that a request for a cluster does, and takes it back: nothing is held."""
-        data = self.valid()
+        """Does all that a request for a cluster does, or for a VM (`{"vm": {...}, "count": 5}`), and takes it back."""
         try:
-            with self.access.context():
-                wish = asking.wish(data=data, project=self.parent)
-            decided = services.decide_wish(wish)
-            with self.access.context():
-                services.create_cluster(wish=wish, decided=decided, by=self.access.actor)
-                placed = self._placed(wish, decided)
-                transaction.set_rollback(True)
+            placed = self._vms() if isinstance(request.data, dict) and "vm" in request.data else self._cluster()
         except Problem as problem:
             if problem.status != 409:
                 raise
@@ -119,26 +120,48 @@ class PlacementEndpoint(Endpoint):
             raise Conflict("The room changed at this moment. Ask again.", code="busy", status=503) from None
         return Response({"fits": True, "placements": placed})
 
-    @staticmethod
-    def _placed(wish: asking.Wish, decided: services.Decided) -> list[dict[str, Any]]:
-        placements = decided.plan.placements
-        hosts = dict(Host.objects.filter(pk__in=[one.host_id for one in placements]).values_list("id", "name"))
-        stores = dict(
-            Datastore.objects.filter(pk__in=[one.datastore_id for one in placements]).values_list("id", "name")
-        )
-        zones = dict(Zone.objects.filter(pk__in=wish.cluster.zone_ids).values_list("id", "name"))
-        asks = {ask.key: ask for ask in wish.batch.asks}
-        return [
-            {
-                "name": asks[one.key].name,
-                "role": asks[one.key].role,
-                "zone": zones[one.zone_id],
-                "host": hosts[one.host_id],
-                "datastore": stores.get(one.datastore_id, "") if one.datastore_id else "",
-                "why": one.why,
-            }
-            for one in placements
-        ]
+    def _cluster(self) -> list[dict[str, Any]]:
+        data = self.valid()
+        with self.access.context():
+            wish = asking.wish(data=data, project=self.parent)
+        decided = services.decide_wish(wish)
+        with self.access.context():
+            services.create_cluster(wish=wish, decided=decided, by=self.access.actor)
+            placed = _placed(wish.batch.asks, decided.plan)
+            transaction.set_rollback(True)
+        return placed
+
+    def _vms(self) -> list[dict[str, Any]]:
+        data = self.valid_as(VmTrialRequest)
+        with self.access.context():
+            wish = vms.wish(data=data["vm"], project=self.parent, count=data["count"])
+        plan = vm_services.decide(wish)
+        with self.access.context():
+            vm_services.hold(wish=wish, plan=plan)
+            placed = _placed(wish.asks, plan)
+            transaction.set_rollback(True)
+        return placed
+
+
+def _placed(asks: Sequence[Ask], plan: Plan) -> list[dict[str, Any]]:
+    """Where each would stand, by names."""
+    hosts = dict(Host.objects.filter(pk__in={one.host_id for one in plan.placements}).values_list("id", "name"))
+    stores = dict(
+        Datastore.objects.filter(pk__in={one.datastore_id for one in plan.placements}).values_list("id", "name")
+    )
+    zones = dict(Zone.objects.filter(pk__in={one.zone_id for one in plan.placements}).values_list("id", "name"))
+    by_key = {ask.key: ask for ask in asks}
+    return [
+        {
+            "name": by_key[one.key].name,
+            "role": by_key[one.key].role,
+            "zone": zones[one.zone_id],
+            "host": hosts[one.host_id],
+            "datastore": stores.get(one.datastore_id, "") if one.datastore_id else "",
+            "why": one.why,
+        }
+        for one in plan.placements
+    ]
 
 
 class ClusterEndpoint(ClusterView):

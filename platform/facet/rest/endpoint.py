@@ -135,7 +135,10 @@ class Endpoint(GenericViewSet[Any]):
 
     def valid(self, **options: Any) -> dict[str, Any]:
         """The request's body, checked by this action's serializer. Raises ValidationError (422)."""
-        kind = self.requests[self.action]
+        return self.valid_as(self.requests[self.action], **options)
+
+    def valid_as(self, kind: type[Serializer[Any]], **options: Any) -> dict[str, Any]:
+        """The same by this serializer, where an action takes bodies of several forms."""
         serializer = kind(data=self.request.data, context=self.get_serializer_context(), **options)
         serializer.is_valid(raise_exception=True)
         data: dict[str, Any] = serializer.validated_data

@@ -58,7 +58,7 @@ def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
     Writes nothing. Of several, each has its number behind its name.
     """
     where = _ground(data, project)
-    names = [data["name"]] if count == 1 else [f"{data['name']}-{number}" for number in range(1, count + 1)]
+    names = [data["name"]] if count == 1 else [f"{data['name'][:50]}-{number}" for number in range(1, count + 1)]
     vms = [_vm(name, data, where) for name in names]
     rules = data["placement"]
     asked = {

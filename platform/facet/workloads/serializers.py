@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from facet.rest.fields import NameField, StrictSerializer, Text
+from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 from scheduler.core.ask import Policy
 from tenants.serializers import NamedSerializer
 
@@ -16,6 +16,7 @@ from .models import VM, VmPhase
 DEFAULT_FLAVOR = "small"
 MOST_ZONES = 16
 MOST_LABELS = 16
+MOST_TRIED = 1000  # VMs in one dry run
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 LABEL_SENTENCE = "A label's name: letters, digits, '.', '_', '/' and '-', at most 63."
 NO_RULES: dict[str, Any] = {
@@ -64,6 +65,19 @@ class VmRequest(StrictSerializer):
         """The rules that were left out, with their own defaults."""
         data.setdefault("placement", NO_RULES)
         return data
+
+
+class TriedVmRequest(VmRequest):
+    """A VM that might be asked for."""
+
+    name = NameField(required=False, default="dry-run")
+
+
+class VmTrialRequest(StrictSerializer):
+    """So many VMs of one shape that might be asked for."""
+
+    vm = TriedVmRequest()
+    count = WholeNumber(minimum=1, maximum=MOST_TRIED, required=False, default=1)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
