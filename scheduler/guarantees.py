@@ -53,6 +53,9 @@ class Move:
     memory_mib: int
 
 
+Moves = Mapping[UUID, Sequence[Move]]  # by zone
+
+
 @dataclass(frozen=True)
 class Guarantee:
     """What a pool shall keep, and what it keeps now. `above`: the pool that its room comes from, None: the hosts."""
@@ -230,7 +233,7 @@ def move(zone_id: UUID, moves: Sequence[Move]) -> None:
         raise ledger.Stale(f"{len(json.loads(refused))} holds are out of date")
 
 
-def move_in(moves: Mapping[UUID, Sequence[Move]]) -> None:
+def move_in(moves: Moves) -> None:
     """`move` in several zones at once, by zone: all their hosts are locked by id before any Hold. Raises Stale."""
     hosts = {one.host_id for of_zone in moves.values() for one in of_zone}
     if len(moves) > 1:

@@ -7,7 +7,6 @@ the verb writes: holds moved first (hosts, holds), then pools, project before te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,63 +17,24 @@ from facet.operations import services as operations
 from facet.operations.models import OPEN_PHASES, Operation
 from facet.operations.wakeups import wake
 from facet.rest.access import Actor
-from facet.rest.ids import uuid7
-from facet.rest.problems import Conflict, Invalid, NotFound
-from infra.models import Flavor, Zone, ZonePhase
-from tenants.models import Project, Tenant
+from facet.rest.problems import Conflict, NotFound
+from infra.models import Zone
+from tenants.models import Project
 
 from . import guarantees, use, zone_loss
-from .core.ask import Shape
-from .guarantees import Amounts, Guarantee, Move
+from .core.fleet import Fleet
+from .guarantees import NOTHING, Amounts, Guarantee, Moves
+from .handing_down import hand_down
 from .ledger import Stale
-from .models import PoolModel, PoolPhase, ResourcePool
+from .models import PoolPhase, ResourcePool
+from .wishes import Limits as Limits
+from .wishes import Wish as Wish
+from .wishes import changed as changed
+from .wishes import check_zone, pool_exists, reserved_of, shapes
+from .wishes import wish as wish
+from .zone_loss import Together
 
 POOL_KIND = "pool"
-OPEN_ZONES = (ZonePhase.ACTIVE, ZonePhase.DRAINING)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Never more than this; None is no limit."""
-
-    vcpu: int | None = None
-    memory_mib: int | None = None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A pool as it shall be. `pool`: the row as it is, None for a new one; `parent`: the tenant's pool above it."""
-
-    tenant: Tenant
-    project: Project | None
-    zone: Zone
-    name: str
-    model: str
-    reserved: Amounts
-    limit: Limits
-    largest_shape: str
-    parent: ResourcePool | None
-    pool: ResourcePool | None = None
-    flavors: Sequence[Shape] = ()
-    id: UUID = field(default_factory=uuid7)
-
-    @property
-    def guarantee(self) -> Guarantee:
-        before = _reserved(self.pool) if self.pool else guarantees.NOTHING
-        chunk = next((shape for shape in self.flavors if shape.name == self.largest_shape), None)
-        return Guarantee(
-            pool_id=self.id,
-            zone_id=self.zone.id,
-            above=self.parent.id if self.parent else None,
-            before=before,
-            after=self.reserved,
-            chunk=chunk,
-            flavors=self.flavors,
-        )
-
-
-def _reserved(pool: ResourcePool) -> Amounts:
-    return Amounts(pool.vcpu_reserved, pool.memory_reserved_mib)
 
 
 def target(pool: ResourcePool) -> operations.Target:
@@ -113,11 +73,11 @@ def kept_in(zone_id: UUID, *, pool_id: UUID | None = None) -> list[Guarantee]:
     rows = ResourcePool.objects.filter(zone_id=zone_id, deleted_at=None).order_by("id")
     found = []
     for pool in rows if pool_id is None else rows.filter(pk=pool_id):
-        amounts, spare = _reserved(pool), Amounts(pool.vcpu_spare, pool.memory_spare_mib)
-        if amounts != guarantees.NOTHING:
+        amounts, spare = reserved_of(pool), Amounts(pool.vcpu_spare, pool.memory_spare_mib)
+        if amounts != NOTHING:
             chunk = known.get(pool.largest_shape)
             found.append(Guarantee(pool.id, zone_id, pool.parent_id, amounts, amounts, chunk, flavors))
-        if spare != guarantees.NOTHING:
+        if spare != NOTHING:
             chunk = zone_loss.largest_declared(pool.tenant_id, known)
             found.append(Guarantee(pool.spare_id, zone_id, None, spare, spare, chunk, flavors))
     return found
@@ -131,130 +91,59 @@ def wake_pools_of(zone_id: UUID) -> None:
         wake(POOL_KIND, pool.id, tenant_id=pool.tenant_id, site_id=pool.zone.site_id)
 
 
-# --- wishing -------------------------------------------------------------------------------------------------------
+def decide(wanted: Wish) -> Moves:
+    """Outside any transaction: where the guarantee lies, and the spare room of the tenant's pools, by zone.
+
+    Raises Conflict `no_room` or `guarantee_in_use`.
+    """
+    seed = wanted.id.int & 0xFFFF_FFFF
+
+    def attempt(fleet: Fleet) -> Moves:
+        found = {wanted.zone.id: guarantees.moves_for(wanted.guarantee, fleet, seed)}
+        return with_spare([wanted.together], found, fleet, seed)
+
+    return guarantees.tried(attempt)
 
 
-def wish(
-    *,
-    tenant: Tenant,
-    project: Project | None,
-    zone: Zone,
-    name: str,
-    model: str,
-    reserved: Amounts,
-    limit: Limits,
-    largest_shape: str,
-) -> Wish:
-    """A new pool. Raises Invalid for amounts that do not fit its model, Conflict where the zone takes none."""
-    _check_zone(zone)
-    mine = ResourcePool.objects.filter(tenant=tenant, zone=zone, deleted_at=None)
-    if mine.filter(project=project).exists():
-        raise _exists(zone)
-    parent = None
-    if project is not None:
-        parent = mine.filter(project=None).exclude(phase=PoolPhase.DELETING).first()
-        if parent is None:
-            raise Conflict(f"Tenant {tenant.name} has no pool in zone {zone.name} to cut this from.", code="no_pool")
-    wanted = Wish(
-        tenant=tenant,
-        project=project,
-        zone=zone,
-        name=name or zone.name,
-        model=model,
-        reserved=reserved,
-        limit=limit,
-        largest_shape=largest_shape,
-        parent=parent,
-        flavors=shapes(),
-    )
-    return _checked(wanted)
+def with_spare(these: Sequence[Together | None], moves: Moves, fleet: Fleet, seed: int) -> Moves:
+    """These moves and, on the fleet after them, those of the spare room that they make needful. Raises Conflict."""
+    fleet = guarantees.moved(fleet, [one for of_zone in moves.values() for one in of_zone])
+    for one in these:
+        if one is None:
+            continue
+        more = zone_loss.moves_for(one, fleet, seed)
+        for zone_id, of_zone in more.items():
+            fleet = guarantees.moved(fleet, of_zone)
+            moves = {**moves, zone_id: [*moves.get(zone_id, ()), *of_zone]}
+    return moves
 
 
-def changed(pool: ResourcePool, changes: dict[str, Any]) -> Wish:
-    """The pool as it shall be after these changes of model, reserved, limit or largest_shape."""
-    pool = ResourcePool.objects.select_related("tenant", "project", "zone", "parent").get(pk=pool.pk)
-    if pool.phase == PoolPhase.DELETING:
-        raise Conflict(f"Pool {pool.name} is being deleted.", code="deleting")
-    now = Wish(
-        id=pool.id,
-        tenant=pool.tenant,
-        project=pool.project,
-        zone=pool.zone,
-        name=pool.name,
-        model=pool.model,
-        reserved=_reserved(pool),
-        limit=Limits(pool.vcpu_limit, pool.memory_limit_mib),
-        largest_shape=pool.largest_shape,
-        parent=pool.parent,
-        pool=pool,
-        flavors=shapes(),
-    )
-    if changes.get("model") == PoolModel.ON_DEMAND:
-        changes = {"reserved": guarantees.NOTHING, **changes}
-    elif changes.get("model", pool.model) == PoolModel.RESERVED and "reserved" in changes and "limit" not in changes:
-        changes = {**changes, "limit": Limits()}
-    return _checked(replace(now, **changes))
+def decide_leaving(leaving: Together | None) -> Moves:
+    """Outside any transaction: the spare room of the tenant's other pools when one goes. Raises Conflict."""
+    return {} if leaving is None else guarantees.tried(lambda fleet: zone_loss.moves_for(leaving, fleet, 0))
 
 
-def shapes() -> list[Shape]:
-    return [Shape(f.name, f.vcpu, f.memory_mib, f.disk_gib) for f in Flavor.objects.order_by("name")]
-
-
-def _check_zone(zone: Zone) -> None:
-    if zone.phase not in OPEN_ZONES:
-        raise Conflict(f"Zone {zone.name} is {zone.phase}; it takes no new pools.", code="zone_not_active")
-
-
-def _exists(zone: Zone) -> Conflict:
-    return Conflict(f"There is a pool in zone {zone.name} already.", code="pool_exists")
-
-
-def _checked(wanted: Wish) -> Wish:
-    """The wish with what its model implies. Raises Invalid naming the field."""
-    reserved, limit = wanted.reserved, wanted.limit
-    if wanted.largest_shape and wanted.largest_shape not in {shape.name for shape in wanted.flavors}:
-        raise Invalid({"largest_shape": f"There is no flavor {wanted.largest_shape}."})
-    if wanted.model == PoolModel.ON_DEMAND and reserved != guarantees.NOTHING:
-        raise Invalid({"reserved": "An on-demand pool guarantees nothing; flex and reserved do."})
-    if wanted.model == PoolModel.FLEX and reserved == guarantees.NOTHING:
-        raise Invalid({"reserved": "Say what a flex pool guarantees; one without a guarantee is on-demand."})
-    if wanted.model == PoolModel.RESERVED:
-        if not all(reserved):
-            raise Invalid({"reserved": "A reserved pool guarantees all that it has: say vcpu and memory_mib."})
-        if limit not in (Limits(), Limits(*reserved)):
-            raise Invalid({"limit": "The limit of a reserved pool is what it guarantees; leave it out."})
-        limit = Limits(*reserved)
-    for name in Amounts._fields:
-        most = getattr(limit, name)
-        if most is not None and getattr(reserved, name) > most:
-            raise Invalid({f"reserved.{name}": f"More is guaranteed than the limit of {most} allows."})
-        if wanted.parent is not None and most is None and _limit_of(wanted.parent, name) is not None:
-            raise Invalid({f"limit.{name}": "Say a limit: the tenant's pool has one, and this is cut from it."})
-    return replace(wanted, limit=limit)
-
-
-def _limit_of(pool: ResourcePool, resource: str) -> int | None:
-    found: int | None = pool.vcpu_limit if resource == "vcpu" else pool.memory_limit_mib
-    return found
-
-
-def decide(wanted: Wish) -> list[Move]:
-    """Outside any transaction: where the guarantee lies. Raises Conflict `no_room` or `guarantee_in_use`."""
-    return guarantees.decide(wanted.guarantee, seed=wanted.id.int & 0xFFFF_FFFF)
+def leaving(pool: ResourcePool) -> Together | None:
+    """What a pool's going means for those that it protects. Reads. Raises Conflict `alone`."""
+    if not pool.survives_zone_loss:
+        return None
+    return zone_loss.together(pool.tenant_id, left=[pool.id], flavors=shapes())
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def create_pool(*, wanted: Wish, moves: Sequence[Move], by: Actor) -> tuple[ResourcePool, Operation]:
+def create_pool(*, wanted: Wish, moves: Moves, by: Actor) -> tuple[ResourcePool, Operation]:
     """Write the pool with its guarantee; a worker mirrors it at the site. Raises Conflict, Stale."""
+    zone_loss.lock([wanted.together])
     _keep("tenants_tenant", wanted.tenant.id)
     if wanted.project is not None:
         _keep("tenants_project", wanted.project.id)
     _keep("infra_zone", wanted.zone.id)
-    _check_zone(Zone.objects.get(pk=wanted.zone.id))
+    check_zone(Zone.objects.get(pk=wanted.zone.id))
     pool = ResourcePool(
         id=wanted.id,
+        spare_id=wanted.spare_id,
         tenant=wanted.tenant,
         project=wanted.project,
         zone=wanted.zone,
@@ -266,29 +155,37 @@ def create_pool(*, wanted: Wish, moves: Sequence[Move], by: Actor) -> tuple[Reso
         with transaction.atomic():
             pool.save(force_insert=True)
     except IntegrityError:
-        raise _exists(wanted.zone) from None
+        raise pool_exists(wanted.zone) from None
     operation = operations.start("pool.create", target=target(pool), by=by)
     wake(POOL_KIND, pool.id, tenant_id=pool.tenant_id, site_id=wanted.zone.site_id)
-    guarantees.move(wanted.zone.id, moves)
+    guarantees.move_in(moves)
     if wanted.parent is not None:
-        _hand_down(_locked(wanted.parent.id), Amounts(), wanted.reserved, Limits(0, 0), wanted.limit)
+        hand_down(locked(wanted.parent.id)[0], Amounts(), wanted.reserved, Limits(0, 0), wanted.limit)
+    if wanted.together is not None:
+        locked(*wanted.together.pool_ids)
+        zone_loss.write(wanted.together, moves, but=pool.id)
     return pool, operation
 
 
-def update_pool(*, wanted: Wish, moves: Sequence[Move], by: Actor) -> tuple[ResourcePool, Operation]:
+def update_pool(*, wanted: Wish, moves: Moves, by: Actor) -> tuple[ResourcePool, Operation]:
     """Write the pool as it shall be. Raises Conflict `below_use` naming who holds it, Stale when it has changed."""
     if wanted.pool is None:
         raise ValueError("a pool that is changed is there")
     was = wanted.pool
-    guarantees.move(wanted.zone.id, moves)
-    pool = _locked(was.id)
-    above = _locked(wanted.parent.id) if wanted.parent else None
+    zone_loss.lock([wanted.together])
+    guarantees.move_in(moves)
+    above_id = [wanted.parent.id] if wanted.parent else []
+    others = wanted.together.pool_ids if wanted.together else ()
+    rows = {row.id: row for row in locked(was.id, *above_id, *others)}
+    pool, above = rows[was.id], rows[wanted.parent.id] if wanted.parent else None
     if pool.generation != was.generation or pool.deleted_at is not None or pool.phase == PoolPhase.DELETING:
         raise Stale(f"pool {pool.id} changed meanwhile")
     use.check_floor(pool, reserved=wanted.reserved, limit=(wanted.limit.vcpu, wanted.limit.memory_mib))
     if above is not None:
         before = Limits(pool.vcpu_limit, pool.memory_limit_mib)
-        _hand_down(above, _reserved(pool), wanted.reserved, before, wanted.limit)
+        hand_down(above, reserved_of(pool), wanted.reserved, before, wanted.limit)
+    if wanted.together is not None:
+        zone_loss.write(wanted.together, moves, but=pool.id)
     ResourcePool.objects.filter(pk=pool.pk).update(**_columns(wanted), generation=pool.generation + 1)
     pool.refresh_from_db()
     operation = operations.start("pool.update", target=target(pool), by=by, generation=pool.generation)
@@ -296,21 +193,33 @@ def update_pool(*, wanted: Wish, moves: Sequence[Move], by: Actor) -> tuple[Reso
     return pool, operation
 
 
-def delete_pool(*, pool: ResourcePool, by: Actor) -> tuple[ResourcePool, Operation]:
-    """Give a pool's room back and let a worker remove its mirror. Raises InUse naming who is in it. Twice is once."""
+def delete_pool(
+    *, pool: ResourcePool, by: Actor, left: Together | None = None, moves: Moves | None = None
+) -> tuple[ResourcePool, Operation]:
+    """Give a pool's room back and let a worker remove its mirror. Raises InUse naming who is in it. Twice is once.
+
+    `left` and `moves`: what `leaving` and `decide_leaving` said of it.
+    """
     zone = Zone.objects.get(pk=pool.zone_id)
-    moves = use.all_holds(pool)
-    guarantees.move(zone.id, moves)
-    locked = _locked(pool.id)
-    above = _locked(pool.parent_id) if pool.parent_id else None
-    if locked.phase != PoolPhase.DELETING:
-        use.check_empty(locked)
-        if Amounts(sum(m.vcpu for m in moves), sum(m.memory_mib for m in moves)) != _reserved(locked):
+    zone_loss.lock([left])
+    held = use.all_holds(pool)
+    moves = moves or {}
+    guarantees.move_in({**moves, zone.id: [*held, *moves.get(zone.id, ())]})
+    others = left.pool_ids if left else [pool.parent_id] if pool.parent_id else []
+    rows = {row.id: row for row in locked(pool.id, *others)}
+    mine = rows[pool.id]
+    if mine.phase != PoolPhase.DELETING:
+        use.check_empty(mine)
+        if Amounts(sum(m.vcpu for m in held), sum(m.memory_mib for m in held)) != reserved_of(mine):
             raise Stale(f"the holds of pool {pool.id} changed meanwhile")
-        if above is not None:
-            limit = Limits(locked.vcpu_limit, locked.memory_limit_mib)
-            _hand_down(above, _reserved(locked), Amounts(), limit, Limits(0, 0))
-        ResourcePool.objects.filter(pk=locked.pk).update(
+        if mine.survives_zone_loss != (left is not None):
+            raise Stale(f"pool {pool.id} changed meanwhile")
+        if mine.parent_id is not None:
+            limit = Limits(mine.vcpu_limit, mine.memory_limit_mib)
+            hand_down(rows[mine.parent_id], reserved_of(mine), Amounts(), limit, Limits(0, 0))
+        if left is not None:
+            zone_loss.write(left, moves, but=pool.id)
+        ResourcePool.objects.filter(pk=mine.pk).update(
             phase=PoolPhase.DELETING,
             reason=None,
             vcpu_reserved=0,
@@ -322,11 +231,11 @@ def delete_pool(*, pool: ResourcePool, by: Actor) -> tuple[ResourcePool, Operati
             target_kind=POOL_KIND, target_id=pool.id, verb="pool.delete", phase__in=OPEN_PHASES
         ).first()
         if under_way is not None:
-            return locked, under_way
-    locked.refresh_from_db()
-    operation = operations.start("pool.delete", target=target(locked), by=by, generation=locked.generation)
-    wake(POOL_KIND, locked.id, tenant_id=locked.tenant_id, site_id=zone.site_id)
-    return locked, operation
+            return mine, under_way
+    mine.refresh_from_db()
+    operation = operations.start("pool.delete", target=target(mine), by=by, generation=mine.generation)
+    wake(POOL_KIND, mine.id, tenant_id=mine.tenant_id, site_id=zone.site_id)
+    return mine, operation
 
 
 def _columns(wanted: Wish) -> dict[str, Any]:
@@ -348,35 +257,7 @@ def _keep(table: str, id: UUID) -> None:
             raise NotFound("It has just been deleted.")
 
 
-def _locked(pool_id: UUID) -> ResourcePool:
-    return ResourcePool.objects.select_for_update(no_key=True).get(pk=pool_id)
-
-
-def _hand_down(above: ResourcePool, reserved: Amounts, to_reserved: Amounts, limit: Limits, to_limit: Limits) -> None:
-    """Cut from the (locked) tenant's pool what a project's gets more, or give back what it gets less."""
-    if above.phase == PoolPhase.DELETING or above.deleted_at is not None:
-        raise Stale(f"pool {above.id} is going")
-    short, changes = [], {}
-    for resource, limit_column, given_column, kept_column in (
-        ("vcpu", "vcpu_limit", "vcpu_handed_down", "vcpu_reserved_handed_down"),
-        ("memory_mib", "memory_limit_mib", "memory_handed_down_mib", "memory_reserved_handed_down_mib"),
-    ):
-        more = (getattr(to_limit, resource) or 0) - (getattr(limit, resource) or 0)
-        most, given = getattr(above, limit_column), getattr(above, given_column)
-        if more > 0 and most is not None and given + more > most:
-            short.append({"scope": "tenant pool", "resource": resource, "limit": most, "used": given, "asked": more})
-        if most is not None and getattr(to_limit, resource) is None:
-            raise Invalid({f"limit.{resource}": "Say a limit: the tenant's pool has one, and this is cut from it."})
-        changes[given_column] = given + more
-        changes[kept_column] = (
-            getattr(above, kept_column) + getattr(to_reserved, resource) - getattr(reserved, resource)
-        )
-    if short:
-        first = short[0]
-        raise Conflict(
-            f"The tenant's pool has {first['limit']} {first['resource']}, {first['used']} of it handed down; "
-            f"{first['asked']} more were asked.",
-            code="pool_exceeded",
-            limits=short,
-        )
-    ResourcePool.objects.filter(pk=above.pk).update(**changes)
+def locked(*pool_ids: UUID) -> list[ResourcePool]:
+    """These pools, locked in the ledger's order: projects' before tenants', by id. Say it after hosts and Holds."""
+    rows = ResourcePool.objects.filter(pk__in=pool_ids).order_by(F("project_id").asc(nulls_last=True), "id")
+    return list(rows.select_for_update(no_key=True))

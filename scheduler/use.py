@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from facet.rest.problems import Conflict, InUse
 
-from .guarantees import Amounts, Move
-from .models import Allocation, Hold, ResourcePool
+from . import guarantees
+from .guarantees import Amounts
+from .models import Allocation, Hold, Move, ResourcePool
 
 SHOWN = 20
 
@@ -20,9 +23,9 @@ def holders(pool: ResourcePool) -> list[dict[str, Any]]:
         {
             "kind": "project pool",
             "id": str(child.id),
-            "name": f"{child.project.name}/{child.name}" if child.project else child.name,
+            "name": _named(child),
             "limit": {"vcpu": child.vcpu_limit, "memory_mib": child.memory_limit_mib},
-            "reserved": {"vcpu": child.vcpu_reserved, "memory_mib": child.memory_reserved_mib},
+            "reserved": _reserved(child),
         }
         for child in children
     ]
@@ -37,6 +40,37 @@ def holders(pool: ResourcePool) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def users(pool: ResourcePool) -> list[dict[str, Any]]:
+    """Who has what of a pool's guarantee: the project pools that it was handed to, and the VMs that use it."""
+    found = [
+        {"kind": "project pool", "id": str(child.id), "name": _named(child), **_reserved(child)}
+        for child in ResourcePool.objects.filter(parent=pool, deleted_at=None).select_related("project")
+        if child.vcpu_reserved or child.memory_reserved_mib
+    ]
+    eating = Q(vcpu_from_hold__gt=0) | Q(memory_from_hold_mib__gt=0)
+    there = Allocation.objects.filter(eating, pool=pool, released=None).order_by("created", "id")[:SHOWN]
+    moving = Move.objects.filter(eating, source__pool=pool, ended_at=None).select_related("source")
+    for row, of in [(row, row) for row in there] + [(row, row.source) for row in moving.order_by("id")[:SHOWN]]:
+        found.append(
+            {
+                "kind": "vm",
+                "id": str(row.holder),
+                "name": of.ask.get("name") or str(row.holder),
+                "vcpu": row.vcpu_from_hold,
+                "memory_mib": row.memory_from_hold_mib,
+            }
+        )
+    return found
+
+
+def _named(child: ResourcePool) -> str:
+    return f"{child.project.name}/{child.name}" if child.project else child.name
+
+
+def _reserved(pool: ResourcePool) -> dict[str, int]:
+    return {"vcpu": pool.vcpu_reserved, "memory_mib": pool.memory_reserved_mib}
 
 
 def check_empty(pool: ResourcePool) -> None:
@@ -75,10 +109,10 @@ def check_floor(pool: ResourcePool, *, reserved: Amounts, limit: tuple[int | Non
         )
 
 
-def all_holds(pool: ResourcePool) -> list[Move]:
+def all_holds(pool: ResourcePool) -> list[guarantees.Move]:
     """Everything that a pool keeps, on its way back to where it came from."""
     return [
-        Move(hold.host_id, pool.id, pool.parent_id, hold.vcpu, hold.memory_mib)
+        guarantees.Move(hold.host_id, pool.id, pool.parent_id, hold.vcpu, hold.memory_mib)
         for hold in Hold.objects.filter(pool_id=pool.id).order_by("host_id")
         if hold.vcpu or hold.memory_mib
     ]

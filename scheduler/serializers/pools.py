@@ -6,13 +6,15 @@ from typing import Any
 
 from rest_framework import serializers
 
-from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
+from facet.rest.fields import NameField, StrictSerializer, Text, Truth, WholeNumber
 
 from ..guarantees import Amounts
 from ..models import PoolModel, PoolPhase, ResourcePool
 from ..services import Limits
 
 MOST = 10**12
+SURVIVES = "a tenant's pool: its guarantee is kept a second time, as spare room in the tenant's other such pools"
+WITH_ZONES = "the tenant's pools in these zones are to survive, or not, as this one"
 
 
 class AmountsField(serializers.DictField):
@@ -50,6 +52,10 @@ class PoolRequest(StrictSerializer):
     reserved = AmountsField(required=False, default=Amounts)
     limit = LimitsField(required=False, allow_null=True, default=Limits)
     largest_shape = Text(max_length=63, required=False, allow_blank=True, default="")
+    survives_zone_loss = Truth(required=False, default=False, help_text=SURVIVES)
+    with_zones = serializers.ListField(
+        child=Text(max_length=63), max_length=64, required=False, default=list, help_text=WITH_ZONES
+    )
 
 
 class PoolChange(StrictSerializer):
@@ -59,6 +65,8 @@ class PoolChange(StrictSerializer):
     reserved = AmountsField(required=False)
     limit = LimitsField(required=False, allow_null=True)
     largest_shape = Text(max_length=63, required=False, allow_blank=True)
+    survives_zone_loss = Truth(required=False, help_text=SURVIVES)
+    with_zones = serializers.ListField(child=Text(max_length=63), max_length=64, required=False, help_text=WITH_ZONES)
 
 
 class PairSerializer(serializers.Serializer):
@@ -91,12 +99,14 @@ class PoolSerializer(serializers.ModelSerializer):
     limit = serializers.SerializerMethodField()
     used = serializers.SerializerMethodField()
     handed_down = serializers.SerializerMethodField()
+    spare = serializers.SerializerMethodField()
 
     class Meta:
         model = ResourcePool
         fields = [
             "id", "name", "zone", "zone_id", "tenant_id", "project_id", "parent_id", "model", "largest_shape", "phase",
-            "reason", "reserved", "limit", "used", "handed_down", "generation", "observed_generation", "created_at",
+            "reason", "reserved", "limit", "used", "handed_down", "survives_zone_loss", "spare", "generation",
+            "observed_generation", "created_at",
         ]  # fmt: skip
 
     def get_reserved(self, pool: ResourcePool) -> PairSerializer:
@@ -113,6 +123,9 @@ class PoolSerializer(serializers.ModelSerializer):
             "reserved": _pair(pool.vcpu_reserved_handed_down, pool.memory_reserved_handed_down_mib),
             "limit": _pair(pool.vcpu_handed_down, pool.memory_handed_down_mib),
         }
+
+    def get_spare(self, pool: ResourcePool) -> PairSerializer:
+        return _pair(pool.vcpu_spare, pool.memory_spare_mib)
 
 
 def _pair(vcpu: int | None, memory_mib: int | None) -> Any:

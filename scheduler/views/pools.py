@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -15,10 +14,11 @@ from infra.services import zone_by_name
 from tenants.models import Project, Tenant
 
 from .. import services
-from ..guarantees import Move
+from ..guarantees import Moves
 from ..models import ResourcePool
 from ..serializers import pools as shapes
 from ..services import Limits, Wish
+from ..zone_loss import Together
 
 POOLS = ResourcePool.objects.filter(deleted_at=None).select_related("zone", "tenant", "project")
 
@@ -67,7 +67,7 @@ class TenantPoolEndpoint(PoolView):
             tenant, project = self.owner()
             return services.wish(tenant=tenant, project=project, zone=zone_by_name(zone), limit=limit, **data)
 
-        def write(wanted: Wish, moves: Sequence[Move]) -> Answer:
+        def write(wanted: Wish, moves: Moves) -> Answer:
             return self.receipt(services.create_pool(wanted=wanted, moves=moves, by=self.access.actor))
 
         return self.placed_once(read=read, decide=services.decide, write=write)
@@ -118,7 +118,7 @@ class PoolEndpoint(PoolView):
             self.check_if_match(wanted.pool, self.document)
             return wanted
 
-        def write(wanted: Wish, moves: Sequence[Move]) -> Answer:
+        def write(wanted: Wish, moves: Moves) -> Answer:
             return self.receipt(services.update_pool(wanted=wanted, moves=moves, by=self.access.actor))
 
         return self.placed_once(read=read, decide=services.decide, write=write)
@@ -126,7 +126,8 @@ class PoolEndpoint(PoolView):
     def destroy(self, request: Any, **kwargs: Any) -> Response:
         """Give a pool's room back. Refused while anything is in it."""
 
-        def write(pool: ResourcePool, _: None) -> Answer:
-            return self.receipt(services.delete_pool(pool=pool, by=self.access.actor))
+        def write(left: Together | None, moves: Moves) -> Answer:
+            done = services.delete_pool(pool=self.found, left=left, moves=moves, by=self.access.actor)
+            return self.receipt(done)
 
-        return self.placed_once(read=lambda: self.found, decide=lambda _: None, write=write)
+        return self.placed_once(read=lambda: services.leaving(self.found), decide=services.decide_leaving, write=write)

@@ -508,7 +508,7 @@ def test_a_project_takes_over_holds_and_gives_them_back(acme):
     with as_system():
         wanted = services.changed(below, {"limit": Limits(21, 16 * GIB)})
     with pytest.raises(Conflict) as refusal, as_system():
-        services.update_pool(wanted=wanted, moves=(), by=SYSTEM)
+        services.update_pool(wanted=wanted, moves={}, by=SYSTEM)
     assert refusal.value.code == "pool_exceeded"
     asks = [room.ask(place, below, 2, 4 * GIB) for _ in range(3)]
     room.claim(acme.project, below, asks)
@@ -565,7 +565,7 @@ def test_a_guarantee_grows_and_shrinks_with_its_room(acme):
             assert sum(Hold.objects.values_list("memory_mib", flat=True)) == reserved.memory_mib
         room.check_books()
     with pytest.raises(Stale), as_system():  # the same decision again: the pool is another one by now
-        services.update_pool(wanted=wanted, moves=(), by=SYSTEM)
+        services.update_pool(wanted=wanted, moves={}, by=SYSTEM)
 
 
 def test_a_move_of_holds_is_fenced_by_what_they_are(acme):
