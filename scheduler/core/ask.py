@@ -23,10 +23,24 @@ class Policy(StrEnum):
 
 
 class Apart(StrEnum):
-    """Whether two members of a group may share a host."""
+    """Anti-affinity: whether two members of a group may share a host."""
 
     REQUIRED = "required"  # never
     PREFERRED = "preferred"  # only when no other host fits
+
+
+class Together(StrEnum):
+    """Affinity: whether members of a group must share a host, or a zone (Level)."""
+
+    REQUIRED = "required"  # always
+    PREFERRED = "preferred"  # as far as there is room
+
+
+class Level(StrEnum):
+    """What those who stay together share."""
+
+    HOST = "host"
+    ZONE = "zone"
 
 
 class Shape(NamedTuple):
@@ -40,15 +54,35 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Anti-affinity: the asks of one batch that carry the same key, and the members that stand already.
+    """Affinity and anti-affinity: the asks of one batch that carry the same key, and the members that stand already.
 
     `over_zones` evens the members out over the zones that the ask allows, before anything else is weighed.
+    `together`: a member goes only (or first) where others stand, on their host or in their zone (`level`); the first
+    ones choose one host (zone) for all. Members that were parted from outside keep several: a new one joins any.
+    Where wishes are at odds, what is required wins, and `together` wins over a preference to stay apart and over
+    `over_zones`. Raises ValueError where members must share a host and must not.
     """
 
     key: str
-    apart: Apart = Apart.PREFERRED
+    apart: Apart | None = Apart.PREFERRED
     over_zones: bool = False
     members: tuple[UUID, ...] = ()  # hosts of the standing members, a host once for each
+    together: Together | None = None
+    level: Level = Level.HOST
+
+    def __post_init__(self) -> None:
+        if self.apart is Apart.REQUIRED and self.together is Together.REQUIRED and self.level is Level.HOST:
+            raise ValueError("members of a group cannot be both apart and together on one host")
+
+    @property
+    def avoids_sharing(self) -> bool:
+        """A host with fewer members is better."""
+        return self.apart is Apart.PREFERRED and (self.together is None or self.level is Level.ZONE)
+
+    @property
+    def even(self) -> bool:
+        """Evened out over the zones."""
+        return self.over_zones and self.together is None
 
 
 @dataclass(frozen=True)

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 
 from .ask import Shape
+from .disks import most_disks
 from .fleet import Fleet
 from .layout import Ints
 from .room import Room
 
 
-def counts_of(shapes: Sequence[Shape], fleet: Fleet, zone_id: UUID) -> Mapping[str, int]:
-    """For each shape how many would fit if all were of that one, in free room alone: what is held stays held.
-
-    Hosts are counted exactly. Disks by the sum over the datastores that the zone's open hosts reach: hosts that reach
-    only some of them may take fewer.
-    """
-    vcpu, memory, disk = _free(fleet, zone_id)
-    return {
-        shape.name: min(
-            int(np.minimum(_slots(vcpu, shape.vcpu), _slots(memory, shape.memory_mib)).sum()),
-            int(_slots(disk, shape.disk_gib).sum()),
-        )
-        for shape in shapes
-    }
+def counts_of(shapes: Sequence[Shape], fleet: Fleet, zone_id: UUID) -> dict[str, int]:
+    """For each shape how many would fit if all were of that one, in free room alone: what is held stays held. Exact."""
+    free = _Free.of(fleet, zone_id)
+    return {shape.name: free.fits(shape) for shape in shapes}
 
 
 def fragmentation(shapes: Sequence[Shape], fleet: Fleet, zone_id: UUID) -> dict[str, float]:
-    """For each resource the part of the free room, 0 to 1, that is left when as many of the largest shape that fits
-    somewhere have taken their place: 1 - n x amount / free. 0 where nothing is free; 1 where no shape fits."""
-    vcpu, memory, _ = _free(fleet, zone_id)
-    counts = counts_of(shapes, fleet, zone_id)
-    fitting = [shape for shape in shapes if counts[shape.name]]
-    largest = max(fitting, key=lambda shape: (shape.memory_mib, shape.vcpu, shape.name), default=Shape("", 0, 0, 0))
-    many = counts.get(largest.name, 0)
+    """For each resource the share of the zone's free room, 0 to 1, that the largest shape cannot use: 1 - n * s / f.
+
+    s: what of the resource the largest shape has that fits anywhere (by memory, then vCPU); n: how many of it fit
+    beside each other; f: what is free on its open hosts, Holds left aside. 0 where f is 0, 1 where no shape fits.
+    """
+    free = _Free.of(fleet, zone_id)
+    largest, many = Shape("", 0, 0, 0), 0
+    for shape in sorted(shapes, key=lambda one: (one.memory_mib, one.vcpu, one.name), reverse=True):
+        many = free.fits(shape)
+        if many:
+            largest = shape
+            break
     return {
-        "vcpu": _unused(many * largest.vcpu, int(vcpu.sum())),
-        "memory_mib": _unused(many * largest.memory_mib, int(memory.sum())),
+        "vcpu": _unused(many * largest.vcpu, int(free.vcpu.sum())),
+        "memory_mib": _unused(many * largest.memory_mib, int(free.memory_mib.sum())),
     }
 
 
@@ -47,17 +44,37 @@ def _unused(used: int, free: int) -> float:
     return round(1 - used / free, 4) if free else 0.0
 
 
-def _free(fleet: Fleet, zone_id: UUID) -> tuple[Ints, Ints, Ints]:
-    """vCPU and MiB of each open host of the zone, and GiB of each datastore that one of them reaches."""
-    room, layout = Room(fleet), fleet.layout
-    at = layout.zones.get(zone_id, -2)
-    hosts = np.flatnonzero((layout.host_zone == at) & fleet.open)
-    rows = [layout.disk_rows[row] for row in np.unique(layout.disk_row[hosts]).tolist()]
-    stores = np.unique(np.concatenate([np.zeros(0, np.int64), *rows]))
-    usable = stores[fleet.accessible[stores]]
-    return room.vcpu[hosts], room.memory_mib[hosts], room.disk_gib[usable]
+@dataclass(frozen=True)
+class _Free:
+    """Free room of one zone's open hosts, one entry a host, and of the datastores that they reach."""
+
+    vcpu: Ints
+    memory_mib: Ints
+    row: Ints  # of each host, index into `reach`
+    reach: Sequence[Sequence[int]]  # the accessible datastores of hosts that reach the same
+    space: Mapping[int, int]  # datastore -> GiB
+
+    @classmethod
+    def of(cls, fleet: Fleet, zone_id: UUID) -> _Free:
+        room, layout = Room(fleet), fleet.layout
+        hosts = np.flatnonzero((layout.host_zone == layout.zones.get(zone_id, -2)) & fleet.open)
+        rows, row = np.unique(layout.disk_row[hosts], return_inverse=True)
+        reach = [layout.disk_rows[one][fleet.accessible[layout.disk_rows[one]]].tolist() for one in rows.tolist()]
+        space = {store: int(room.disk_gib[store]) for some in reach for store in some}
+        return cls(room.vcpu[hosts], room.memory_mib[hosts], row, reach, space)
+
+    def fits(self, shape: Shape) -> int:
+        """How many of this shape: on each row of hosts so many as the hosts take, as far as its datastores go round."""
+        slots = np.minimum(_slots(self.vcpu, shape.vcpu), _slots(self.memory_mib, shape.memory_mib))
+        wanted = np.zeros(len(self.reach), np.int64)
+        np.add.at(wanted, self.row, slots)
+        places = {store: gib // shape.disk_gib if shape.disk_gib else MOST_PLACES for store, gib in self.space.items()}
+        return most_disks(wanted.tolist(), self.reach, places)
+
+
+MOST_PLACES = 1 << 40  # on a datastore, of disks without a size
 
 
 def _slots(free: Ints, amount: int) -> Ints:
     """How often the amount fits into each; without an amount, more often than anything else could."""
-    return free // amount if amount else np.full(len(free), 1 << 40, np.int64)
+    return free // amount if amount else np.full(len(free), MOST_PLACES, np.int64)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -112,3 +114,49 @@ class Disks:
             self._add(shared, row, -1)
             self._add(shared, earlier, 1)
             row, before = earlier, came[earlier]
+
+
+def most_disks(wanted: Sequence[int], reach: Sequence[Sequence[int]], places: Mapping[int, int]) -> int:
+    """How many equal disks find a place: `wanted` by each row, which may use the datastores `reach` of it, each of
+    which has so many `places`. The greatest flow, by the shortest path that has room (Edmonds and Karp), in bulk."""
+    left = dict(places)
+    lies: dict[int, dict[int, int]] = {store: {} for store in left}  # datastore -> row -> disks
+    total = 0
+    for row, count in enumerate(wanted):
+        while count:
+            path = _way_to_space(row, reach, left, lies)
+            if path is None:
+                break
+            end = path[-1][1]
+            moved = min([count, left[end], *(lies[store][other] for (_, store), (other, _) in pairwise(path))])
+            for one, store in path:
+                lies[store][one] = lies[store].get(one, 0) + moved
+            for (_, store), (other, _) in pairwise(path):
+                lies[store][other] -= moved
+            left[end] -= moved
+            count -= moved
+            total += moved
+    return total
+
+
+def _way_to_space(
+    row: int, reach: Sequence[Sequence[int]], left: Mapping[int, int], lies: Mapping[int, Mapping[int, int]]
+) -> list[tuple[int, int]] | None:
+    """Rows, each with the datastore that takes over from the row before in the next one; the last has space."""
+    came: dict[int, tuple[int, int] | None] = {row: None}  # row -> (row before, datastore that both use)
+    waiting = deque([row])
+    while waiting:
+        here = waiting.popleft()
+        end = max(reach[here], key=lambda store: left[store], default=None)
+        if end is not None and left[end]:
+            path, before = [(here, end)], came[here]
+            while before is not None:
+                path.append(before)
+                before = came[before[0]]
+            return path[::-1]
+        for store in reach[here]:
+            for other, count in lies[store].items():
+                if count and other not in came:
+                    came[other] = (here, store)
+                    waiting.append(other)
+    return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ask import Apart, Ask
+from .ask import Apart, Ask, Together
 from .fleet import Fleet
 from .layout import Mask
 from .room import Room
@@ -75,6 +75,13 @@ def keeps_apart(fleet: Fleet, ask: Ask, room: Room) -> Mask:
     return found
 
 
+def keeps_together(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+    if ask.group is None or ask.group.together is not Together.REQUIRED:
+        return np.ones(len(fleet.hosts), np.bool_)
+    beside = room.beside(ask.group) > 0
+    return beside if beside.any() else ~beside  # the first ones are free to choose
+
+
 class Filter(NamedTuple):
     name: str
     sentence: str  # what it says of the hosts that it removed
@@ -90,6 +97,7 @@ FILTERS: Sequence[Filter] = (
     Filter("network", "cannot reach the network", reaches_a_network),
     Filter("labels", "lacks a required label", carries_labels),
     Filter("anti_affinity", "already has a member of the group that must stay apart", keeps_apart),
+    Filter("affinity", "not on the host, or in the zone, of the group that must stay together", keeps_together),
 )
 
 

@@ -1,13 +1,13 @@
 """The decision: a batch of asks goes onto the fleet as one, or not at all.
 
 Three tries, each only when the one before found no plan:
-1. role after role, the hardest first, each by the policy;
+1. role after role, the hardest first, each by the policy; roles that must stay together go where all of them fit;
 2. the same, but each role avoids the hosts where it would cost the later roles most slots;
 3. all ways, bounded by `effort` (search.py), for small batches on small fleets.
 
 A plan is found if and only if there is one, when the batch has one role; or two of which one puts at most one VM on a
-host and datastores have space to spare (control planes and workers); or when the third try runs to its end. Otherwise
-NoRoom says `proven=False`. Whatever is found oversells nothing.
+host, neither must stay together and datastores have space to spare (control planes and workers); or when the third try
+runs to its end. Otherwise NoRoom says `proven=False`. Whatever is found oversells nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from .ask import Ask, NoRoom, Placement, Plan, Policy
 from .filters import sift
 from .fleet import Fleet
-from .layout import Ints
-from .roles import Choice, Order, Role, fill, roles_of
+from .layout import Ints, Mask
+from .roles import Choice, Order, Role, fill, places_for, roles_of
 from .room import Room
 from .scorers import MOST_LOSS
 from .search import EFFORT, Outcome, search
@@ -64,7 +64,7 @@ def place(asks: Sequence[Ask], fleet: Fleet, *, policy: Policy, seed: int, effor
     first = _try(roles, fleet, order, policy)
     if first.stuck is None:
         return _plan(asks, fleet, first, policy)
-    proven = len(first.choices) == 1 or _hopeless(roles, fleet, order, policy)
+    proven = _hopeless(roles, fleet, order, policy)
     if not proven:
         second = _try(sorted(roles, key=lambda role: not role.single), fleet, order, policy, weigh_loss=True)
         if second.stuck is None:
@@ -83,10 +83,32 @@ def _try(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy, weig
     choices: list[Choice] = []
     for at, role in enumerate(roles):
         loss = _loss(role, roles[at + 1 :], room) if weigh_loss else None
-        choices.append(fill(role, room, order, policy, loss))
+        sharing = [other for other in roles[at:] if role.together and _one_group(role, other)]
+        among = _place_for(sharing, room, order, policy) if len(sharing) > 1 else None
+        choices.append(fill(role, room, order, policy, loss, among))
         if len(choices[at].hosts) < len(role.at):
             break
     return Try(roles, choices, room)
+
+
+def _one_group(role: Role, other: Role) -> bool:
+    return role.ask.group == other.ask.group
+
+
+def _place_for(roles: Sequence[Role], room: Room, order: Order, policy: Policy) -> Mask | None:
+    """The host or zone where all of these roles of one group fit, else most of them; None when it is settled."""
+    group = roles[0].ask.group
+    if group is None or room.beside(group).any():
+        return None
+    best, most = None, 0
+    for among in places_for(roles, group, room, order, policy):
+        tried = room.copy()
+        placed = sum(len(fill(role, tried, order, policy, among=among).hosts) for role in roles)
+        if placed > most:
+            best, most = among, placed
+        if placed == sum(len(role.at) for role in roles):
+            break
+    return best
 
 
 def _loss(role: Role, later: Sequence[Role], room: Room) -> Ints:
@@ -119,6 +141,8 @@ def _hopeless(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy)
 def _exact(second: Try) -> bool:
     """Whether the second try is exact for this batch, see the top. It is stuck, and no role is by itself."""
     if len(second.roles) != 2 or not second.roles[0].single or len(second.roles[1].at) > MOST_LOSS:
+        return False
+    if any(role.together for role in second.roles):
         return False
     ample = replace(second.roles[1].ask, disk_gib=None)
     return not sift(second.room.fleet, ample, second.room).mask.any()

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .ask import Apart, Ask, Policy
+from .ask import Apart, Ask, Group, Level, Policy, Together
 from .disks import Disks
 from .filters import Sifted, sift
 from .fleet import Fleet
-from .layout import Ints
+from .layout import Ints, Mask
 from .room import Room
 from .scorers import Look, key
 from .slots import Slots
+from .together import best_together, elsewhere, most_with_disks, parts
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Role:
     def apart(self) -> bool:
         """They must stay apart, and may have to from others."""
         return self.ask.group is not None and self.ask.group.apart is Apart.REQUIRED
+
+    @property
+    def together(self) -> bool:
+        """They must stay together, and may have to with others."""
+        return self.ask.group is not None and self.ask.group.together is Together.REQUIRED
 
     @property
     def single(self) -> bool:
@@ -54,54 +61,133 @@ class Order:
         return cls(*(chance.permutation(len(rows)) for rows in (fleet.hosts, fleet.datastores, fleet.zones)))
 
 
+class Scored(NamedTuple):
+    """A slot with its scores. `elsewhere`: members that then stood elsewhere, where the group would be together."""
+
+    host: int
+    key: int
+    elsewhere: int | None = None
+
+
 @dataclass(frozen=True)
 class Choice:
     """What one role got: hosts and datastores (-1: none needed) by index, best first, with what `why` tells."""
 
     hosts: Sequence[int]
     datastores: Sequence[int]
-    keys: Sequence[int]
+    slots: Sequence[Scored]  # empty: found by trying all ways
     by_zone: bool  # evened out over zones: hosts of one zone compete with each other alone
-    runners_up: Mapping[int, tuple[int, int]]  # by zone or -1: host and key of what comes instead of the last one
+    runners_up: Mapping[int, Scored]  # by zone or -1: what comes instead of the last one
     sifted: Sifted
 
 
 def roles_of(asks: Sequence[Ask]) -> list[Role]:
-    """Group the asks; the hardest first: those that must stay apart, then large before small."""
+    """Group the asks; the hardest first: those that must stay together, or apart, then large before small."""
     found: dict[tuple[object, ...], list[int]] = {}
     for at, ask in enumerate(asks):
         found.setdefault(ask.kind, []).append(at)
     roles = [Role(asks[members[0]], tuple(members)) for members in found.values()]
-    vcpu = max([1, *(role.ask.vcpu for role in roles)])
-    memory = max([1, *(role.ask.memory_mib for role in roles)])
-    return sorted(
-        roles, key=lambda role: (not role.apart, -max(role.ask.vcpu / vcpu, role.ask.memory_mib / memory), role.at[0])
-    )
+    return [roles[at] for at in hardest_first([role.ask for role in roles])]
 
 
-def fill(role: Role, room: Room, order: Order, policy: Policy, loss: Ints | None = None) -> Choice:
-    """Choose for as many of the role's asks as there is room for, and take it. `loss` (a number a host) weighs most."""
-    fleet, ask = room.fleet, role.ask
+def hardest_first(asks: Sequence[Ask]) -> list[int]:
+    """The order in which to place asks of different kinds, by index."""
+    vcpu = max([1, *(ask.vcpu for ask in asks)])
+    memory = max([1, *(ask.memory_mib for ask in asks)])
+
+    def ease(at: int) -> tuple[object, ...]:
+        ask, role = asks[at], Role(asks[at], (at,))
+        group = ask.group.key if role.together and ask.group else ""
+        return not role.together, group, not role.apart, -max(ask.vcpu / vcpu, ask.memory_mib / memory), at
+
+    return sorted(range(len(asks)), key=ease)
+
+
+def fill(
+    role: Role, room: Room, order: Order, policy: Policy, loss: Ints | None = None, among: Mask | None = None
+) -> Choice:
+    """Choose for as many of the role's asks as there is room for, and take it.
+
+    `loss` (a number a host) weighs most; `among`: the hosts that may be chosen.
+    """
+    fleet, ask, group = room.fleet, role.ask, role.ask.group
     sifted = sift(fleet, ask, room)
-    hosts = np.flatnonzero(sifted.mask)
+    hosts = np.flatnonzero(sifted.mask if among is None else sifted.mask & among)
     look = Look(fleet, ask, room, policy, hosts, order.hosts[hosts], None if loss is None else loss[hosts])
-    slots = Slots(lambda entries, depth: key(look, entries, depth), room.slots(ask, hosts, len(role.at)))
-    zones = order.zones if loss is None and ask.group and ask.group.over_zones else None
-    disks = None if ask.disk_gib is None else Disks(room, ask, order.datastores)
-    entries, keys = _pick(look, slots, len(role.at), zones, disks)
-    chosen = hosts[entries]
+    zones = order.zones if loss is None and group and group.even else None
+    picked = _together(look, order, len(role.at)) if group and group.together else None
+    if picked is None:
+        picked = _picked(look, order, room.slots(ask, hosts, len(role.at)), len(role.at), zones)
+    chosen = hosts[picked.entries]
     choice = Choice(
         hosts=chosen.tolist(),
-        datastores=_stores(fleet, chosen, disks),
-        keys=keys.tolist(),
+        datastores=_stores(fleet, chosen, picked.disks),
+        slots=_scored(look, picked),
         by_zone=zones is not None,
-        runners_up=_runners_up(look, slots, entries, by_zone=zones is not None),
+        runners_up=_runners_up(look, picked, by_zone=zones is not None),
         sifted=sifted,
     )
     room.take(ask, np.bincount(chosen, minlength=len(fleet.hosts)))
-    if disks is not None:
-        room.disk_gib = room.disk_gib - disks.used_gib()
+    if picked.disks is not None:
+        room.disk_gib = room.disk_gib - picked.disks.used_gib()
     return choice
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Slots chosen of some, with what is left of those and of the datastores."""
+
+    slots: Slots
+    entries: Ints  # best first
+    keys: Ints
+    disks: Disks | None
+
+
+def _picked(look: Look, order: Order, most: Ints, wanted: int, zones: Ints | None = None) -> Picked:
+    slots = Slots(lambda entries, depth: key(look, entries, depth), most)
+    disks = None if look.ask.disk_gib is None else Disks(look.room, look.ask, order.datastores)
+    entries, keys = _pick(look, slots, wanted, zones, disks)
+    return Picked(slots, entries, keys, disks)
+
+
+def _together(look: Look, order: Order, wanted: int) -> Picked | None:
+    """What a group gets that stays together; None where its members already say all, by the filter."""
+    group = look.ask.group
+    assert group is not None
+    most = most_with_disks(look, look.room.slots(look.ask, look.hosts, wanted))
+    if group.together is Together.PREFERRED:
+        return _picked(look, order, most, wanted)
+    if look.room.beside(group).any():
+        return None
+    slots = Slots(lambda entries, depth: key(look, entries, depth), most)
+    tried = [_picked(look, order, part, wanted) for part in parts(look, group, slots)]
+    return min(tried, key=lambda one: (-len(one.entries), int(one.keys.max(initial=0))), default=None)
+
+
+MOST_PLACES = 16
+
+
+def places_for(roles: Sequence[Role], group: Group, room: Room, order: Order, policy: Policy) -> list[Mask]:
+    """Where all of these roles could be together: zones, or the best of the hosts that have room for the sum."""
+    fleet = room.fleet
+    able = np.all([sift(fleet, role.ask, room).mask for role in roles], axis=0)
+    if group.level is Level.ZONE:
+        zones = fleet.layout.host_zone
+        return [zones == zone for zone in np.unique(zones[able]).tolist()]
+    held = room.guaranteed(dict.fromkeys(pool for role in roles for pool in role.ask.pools))
+    vcpu, memory = (room.vcpu, room.memory_mib) if held is None else (room.vcpu + held[0], room.memory_mib + held[1])
+    able &= vcpu >= sum(len(role.at) * role.ask.vcpu for role in roles)
+    able &= memory >= sum(len(role.at) * role.ask.memory_mib for role in roles)
+    hosts = np.flatnonzero(able)
+    for role in roles:
+        hosts = hosts[room.slots(role.ask, hosts, len(role.at)) == len(role.at)]
+    look = Look(fleet, roles[0].ask, room, policy, hosts, order.hosts[hosts])
+    keys = key(look, np.arange(len(hosts)), np.full(len(hosts), len(roles[0].at) - 1))
+    found = []
+    for host in hosts[np.argsort(keys)][:MOST_PLACES].tolist():
+        found.append(np.zeros(len(fleet.hosts), np.bool_))
+        found[-1][host] = True
+    return found
 
 
 def _pick(look: Look, slots: Slots, wanted: int, zones: Ints | None, disks: Disks | None) -> tuple[Ints, Ints]:
@@ -120,11 +206,19 @@ def _pick(look: Look, slots: Slots, wanted: int, zones: Ints | None, disks: Disk
 
 
 def _best(look: Look, slots: Slots, wanted: int, zones: Ints | None) -> Ints:
-    """The best slots; with `zones` (their order among equals) the zone with the fewest members always comes next."""
-    if zones is None or look.ask.group is None:
-        return slots.best(wanted)
+    """The best slots, one after another."""
+    group = look.ask.group
+    if group is not None and group.together is Together.PREFERRED:
+        return best_together(look, group, slots, wanted)
+    if group is not None and zones is not None:
+        return _evened_out(look, group, slots, wanted, zones)
+    return slots.best(wanted)
+
+
+def _evened_out(look: Look, group: Group, slots: Slots, wanted: int, zones: Ints) -> Ints:
+    """The zone with the fewest members always comes next; `zones` is their order among equals."""
     of_host = look.fleet.layout.host_zone
-    standing = np.bincount(of_host + 1, weights=look.room.members(look.ask.group), minlength=len(zones) + 1)[1:]
+    standing = np.bincount(of_host + 1, weights=look.room.members(group), minlength=len(zones) + 1)[1:]
     entries, levels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for zone in np.unique(of_host[look.hosts]).tolist():
         mine = np.flatnonzero(of_host[look.hosts] == zone)
@@ -136,12 +230,20 @@ def _best(look: Look, slots: Slots, wanted: int, zones: Ints | None) -> Ints:
     return found
 
 
-def _runners_up(look: Look, slots: Slots, entries: Ints, by_zone: bool) -> dict[int, tuple[int, int]]:
+def _scored(look: Look, picked: Picked) -> list[Scored]:
+    hosts, keys = look.hosts[picked.entries].tolist(), picked.keys.tolist()
+    group = look.ask.group
+    if group is None or group.together is not Together.PREFERRED:
+        return list(map(Scored, hosts, keys))
+    return list(map(Scored, hosts, keys, elsewhere(look, group, picked.entries).tolist()))
+
+
+def _runners_up(look: Look, picked: Picked, by_zone: bool) -> dict[int, Scored]:
     """The best slot left on another host than the last one chosen."""
     zone = look.fleet.layout.host_zone[look.hosts] if by_zone else np.full(len(look.hosts), -1, np.int64)
-    last = {int(zone[entry]): entry for entry in entries.tolist()}
-    found = {one: slots.next_but(entry, zone == one) for one, entry in last.items()}
-    return {one: (int(look.hosts[next_[0]]), next_[1]) for one, next_ in found.items() if next_ is not None}
+    last = {int(zone[entry]): entry for entry in picked.entries.tolist()}
+    found = {one: picked.slots.next_but(entry, zone == one) for one, entry in last.items()}
+    return {one: Scored(int(look.hosts[next_[0]]), next_[1]) for one, next_ in found.items() if next_ is not None}
 
 
 def _stores(fleet: Fleet, hosts: Ints, disks: Disks | None) -> list[int]:

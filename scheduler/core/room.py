@@ -7,8 +7,8 @@ from uuid import UUID
 
 import numpy as np
 
-from .ask import Apart, Ask, Group
-from .fleet import Fleet
+from .ask import Apart, Ask, Group, Level
+from .fleet import Fleet, Hold
 from .layout import Ints
 
 
@@ -47,6 +47,14 @@ class Room:
             self._held[pool] = (vcpu, memory)
         return self._held[pool]
 
+    def holds(self) -> dict[UUID, list[Hold]]:
+        """What is left of the holds that were looked at, as rows, by pool."""
+        found = {}
+        for pool, (vcpu, memory) in self._held.items():
+            at = np.flatnonzero(vcpu | memory).tolist()
+            found[pool] = [Hold(self.fleet.hosts[one].id, int(vcpu[one]), int(memory[one])) for one in at]
+        return found
+
     def guaranteed(self, pools: Iterable[UUID]) -> tuple[Ints, Ints] | None:
         """What these pools hold together, one entry a host; None when there is nothing."""
         held = [found for found in map(self.held, pools) if found is not None]
@@ -77,6 +85,18 @@ class Room:
             self._members[group.key] = count
         return self._members[group.key]
 
+    def beside(self, group: Group) -> Ints:
+        """How many members of the group each host would share a host, or a zone, with: what its `level` says."""
+        count = self.members(group)
+        if group.level is Level.HOST:
+            return count
+        zones = self.fleet.layout.host_zone
+        in_zone = np.zeros(len(self.fleet.zones) + 1, np.int64)  # the last stands for no zone, index -1
+        np.add.at(in_zone, zones, count)
+        in_zone[-1] = 0
+        found: Ints = in_zone[zones]
+        return found
+
     def slots(self, ask: Ask, hosts: Ints, most: int) -> Ints:
         """How many of this ask each of these hosts can take one after another, at most `most`; datastores aside."""
         found = np.full(len(hosts), most, np.int64)
@@ -103,3 +123,20 @@ class Room:
         if ask.group:
             self.members(ask.group)
             self._members[ask.group.key] = self._members[ask.group.key] + count
+
+
+def settled(room: Room) -> Fleet:
+    """The fleet when all that was taken of its room is claimed: claims eat holds first, as in the ledger."""
+    fleet, before = room.fleet, Room(room.fleet)
+    vcpu, memory = before.vcpu - room.vcpu, before.memory_mib - room.memory_mib
+    disk = before.disk_gib - room.disk_gib
+    hosts = [(fleet.hosts[at], int(vcpu[at]), int(memory[at])) for at in np.flatnonzero(vcpu | memory).tolist()]
+    stores = [(fleet.datastores[at], int(disk[at])) for at in np.flatnonzero(disk).tolist()]
+    return fleet.with_changes(
+        hosts=[
+            row._replace(vcpu_claimed=row.vcpu_claimed + more, memory_claimed_mib=row.memory_claimed_mib + more_mib)
+            for row, more, more_mib in hosts
+        ],
+        datastores=[row._replace(claimed_gib=row.claimed_gib + more) for row, more in stores],
+        holds=room.holds(),
+    )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .ask import Apart, Ask, Policy
+from .ask import Ask, Policy
 from .fleet import Fleet
 from .layout import Ints
 from .room import Room
@@ -73,7 +73,7 @@ def loss(look: Look, entries: Ints, depth: Ints) -> Ints | int:
 def members(look: Look, entries: Ints, depth: Ints) -> Ints | int:
     """Members of the group that share the host."""
     group = look.ask.group
-    if group is None or group.apart is not Apart.PREFERRED:
+    if group is None or not group.avoids_sharing:
         return 0
     return look.room.members(group)[look.hosts[entries]] + depth
 

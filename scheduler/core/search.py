@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 import numpy as np
 
-from .ask import Apart, Ask
+from .ask import Apart, Ask, Level, Together
 from .filters import sift, usable_datastores
 from .fleet import Fleet
 from .roles import Choice, Role
@@ -50,7 +50,7 @@ def search(roles: Sequence[Role], fleet: Fleet, effort: int) -> list[Choice] | O
     except OutOfSteps:
         return Outcome.GAVE_UP
     return [
-        Choice([int(hosts[host]) for host, _ in pairs], [store for _, store in pairs], [], False, {}, one)
+        Choice([int(hosts[host]) for host, _ in pairs], [store for _, store in pairs], (), False, {}, one)
         for pairs, one in zip(board.placed, sifted, strict=True)
     ]
 
@@ -71,13 +71,18 @@ class _Board:
         self.disk: list[int] = room.disk_gib.tolist()
         found = {pool: room.held(pool) for pool in sorted({pool for role in roles for pool in role.ask.pools})}
         self.held = {pool: (h[0][hosts].tolist(), h[1][hosts].tolist()) for pool, h in found.items() if h is not None}
-        groups = {role.ask.group for role in roles if role.ask.group and role.ask.group.apart is Apart.REQUIRED}
+        groups = {role.ask.group for role in roles if role.ask.group and (role.apart or role.together)}
         self.members: dict[str, list[int]] = {group.key: room.members(group)[hosts].tolist() for group in groups}
+        self.zones: list[int] = layout.host_zone[hosts].tolist()
+        self.free_to_choose = {
+            group.key for group in groups if group.together is Together.REQUIRED and not room.beside(group).any()
+        }
         self.on_host = [self.vcpu, self.memory, *(c for held in self.held.values() for c in held)]
         self.on_host += self.members.values()
         self.failed: set[tuple[object, ...]] = set()
         disk_rows = layout.disk_row[hosts].tolist()
-        self.host_kinds = [(row, *fits) for row, *fits in zip(disk_rows, *eligible, strict=True)]
+        zones = self.zones if any(role.together for role in roles) else [0] * len(hosts)
+        self.host_kinds = list(zip(zones, disk_rows, *eligible, strict=True))
         usable = [usable_datastores(room.fleet, role.ask, room).tolist() for role in roles]
         reach = {row: frozenset(layout.disk_rows[row].tolist()) for row in set(disk_rows)}
         self.store_kinds = [
@@ -137,8 +142,18 @@ class _Board:
         return vcpu, memory
 
     def _barred(self, ask: Ask, host: int) -> bool:
-        """Whether the host has a member that this ask must stay apart from."""
-        return ask.group is not None and ask.group.key in self.members and self.members[ask.group.key][host] > 0
+        """Whether the host has a member that this ask must stay apart from, or another the ones to be joined."""
+        group = ask.group
+        if group is None or group.key not in self.members:
+            return False
+        count = self.members[group.key]
+        if group.apart is Apart.REQUIRED and count[host] > 0:
+            return True
+        if group.key not in self.free_to_choose or not any(count):
+            return False  # where members stood before, the filter has left no other hosts (zones)
+        if group.level is Level.HOST:
+            return count[host] == 0
+        return all(zone != self.zones[host] for zone, here in zip(self.zones, count, strict=True) if here)
 
     def _fits(self, ask: Ask, pair: Pair) -> bool:
         self._step(1)
@@ -177,8 +192,13 @@ class _Board:
                     vcpu // role.ask.vcpu if role.ask.vcpu else enough,
                     memory // role.ask.memory_mib if role.ask.memory_mib else enough,
                 )
-                found += min(slots, 1) if role.single else slots
+                slots = min(slots, 1) if role.single else slots
+                found = max(found, slots) if self._one_host(role.ask) else found + slots
         return found
+
+    def _one_host(self, ask: Ask) -> bool:
+        """Whether one host must take all of this ask's group."""
+        return ask.group is not None and ask.group.key in self.free_to_choose and ask.group.level is Level.HOST
 
     def _stands(self, pair: Pair) -> tuple[object, ...]:
         """Equal for pairs that are interchangeable from here on."""

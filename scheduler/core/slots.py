@@ -53,13 +53,21 @@ class Slots:
             found = np.concatenate((found, self._keys(added, self.taken[added] + seen[added] + offset)))
             seen[grow] += more
 
-    def take(self, entries: Ints) -> Ints:
-        """Take the next slot of each entry, in this order, an entry once for each slot; answers their keys."""
+    def keys_of(self, entries: Ints) -> Ints:
+        """The keys of the next slots of these entries, an entry once for each slot."""
         order = np.argsort(entries, kind="stable")
         ranked = entries[order]
         depths = np.empty_like(entries)
         depths[order] = np.arange(len(entries)) - np.searchsorted(ranked, ranked)
-        found = self._keys(entries, self.taken[entries] + depths)
+        return self._keys(entries, self.taken[entries] + depths)
+
+    def keys_after(self, entries: Ints, counts: Ints) -> Ints:
+        """The key of the last slot when each entry gives `counts` more."""
+        return self._keys(entries, self.taken[entries] + counts - 1)
+
+    def take(self, entries: Ints) -> Ints:
+        """Take the next slot of each entry, in this order, an entry once for each slot; answers their keys."""
+        found = self.keys_of(entries)
         touched, counts = np.unique(entries, return_counts=True)
         self.taken[touched] += counts
         self._heads[touched] = self._keys(touched, self.taken[touched])

@@ -4,7 +4,9 @@
     {"policy": "pack", "hosts": 24,                                  all hosts of the fleet
      "filters": [{"filter": "zone", "left": 8}, ...],                hosts left, filter by filter, before this role
      "score": {"members": 0, "labels": 0, "guarantee": 2, "usage": 0.6},  the lower the better, the first weighs most;
-                                                                     null: found by trying all ways
+                                                                     null: found by trying all ways. Before these
+                                                                     "elsewhere", where members would stay together:
+                                                                     those that then stood on other hosts (zones)
      "next_best": {"host": "<id>", "score": {...}} | null}           the best slot on another host at that moment
 """
 
@@ -19,7 +21,7 @@ from .ask import Ask, NoRoom, Policy, Reason, Tightest
 from .filters import FILTERS
 from .fleet import Fleet
 from .layout import Mask
-from .roles import Choice
+from .roles import Choice, Scored
 from .room import Room
 from .scorers import PACK_LEVELS, SHUFFLE_BITS, SPREAD_LEVELS, scores
 
@@ -31,31 +33,32 @@ def why_these(fleet: Fleet, choice: Choice, policy: Policy) -> list[dict[str, An
         "hosts": len(fleet.hosts),
         "filters": [{"filter": f.name, "left": left} for f, left in zip(FILTERS, choice.sifted.left, strict=True)],
     }
-    if not choice.keys:
+    if not choice.slots:
         return [{**shared, "score": None, "next_best": None}] * len(choice.hosts)
-    after = {zone: _slot(fleet, host, one, policy) for zone, (host, one) in choice.runners_up.items()}
-    following: dict[int, tuple[int, int]] = {}
-    told: dict[int, dict[str, float]] = {}
+    after = {zone: _slot(fleet, one, policy) for zone, one in choice.runners_up.items()}
+    following: dict[int, Scored] = {}
+    told: dict[tuple[int, int | None], dict[str, float]] = {}
     found = []
-    for host, one in zip(reversed(choice.hosts), reversed(choice.keys), strict=True):
-        zone = int(fleet.layout.host_zone[host]) if choice.by_zone else -1
-        if zone in following and following[zone][0] != host:
-            after[zone] = _slot(fleet, *following[zone], policy)
-        following[zone] = (host, one)
-        level = one >> SHUFFLE_BITS
+    for one in reversed(choice.slots):
+        zone = int(fleet.layout.host_zone[one.host]) if choice.by_zone else -1
+        if zone in following and following[zone].host != one.host:
+            after[zone] = _slot(fleet, following[zone], policy)
+        following[zone] = one
+        level = one.key >> SHUFFLE_BITS, one.elsewhere
         if level not in told:
             told[level] = readable(one, policy)
         found.append({**shared, "score": told[level], "next_best": after.get(zone)})
     return found[::-1]
 
 
-def _slot(fleet: Fleet, host: int, one: int, policy: Policy) -> dict[str, Any]:
-    return {"host": str(fleet.hosts[host].id), "score": readable(one, policy)}
+def _slot(fleet: Fleet, one: Scored, policy: Policy) -> dict[str, Any]:
+    return {"host": str(fleet.hosts[one.host].id), "score": readable(one, policy)}
 
 
-def readable(one: int, policy: Policy) -> dict[str, float]:
-    """The scores in a slot's key; `usage` as the part of the host that is empty (pack) or used (spread)."""
-    found: dict[str, float] = dict(scores(one))
+def readable(one: Scored, policy: Policy) -> dict[str, float]:
+    """The scores of a slot; `usage` as the part of the host that is empty (pack) or used (spread)."""
+    found: dict[str, float] = {} if one.elsewhere is None else {"elsewhere": one.elsewhere}
+    found |= scores(one.key)
     levels = PACK_LEVELS - 1 if policy is Policy.PACK else SPREAD_LEVELS
     found["usage"] = round(found["usage"] / levels, 3)
     if not found["loss"]:
