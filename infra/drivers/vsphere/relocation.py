@@ -39,6 +39,8 @@ def ensure_moved(finder: Finder, moves: Sequence[MoveSpec]) -> dict[UUID, VmOutc
             raise missing(key)
         if key in under_way:
             return Settled(InFlight(under_way[key], RELOCATE))
+        if machine.template:
+            raise Refused(f"{machine.name} is a template.", code="invalid")
         if _stands(machine, move):
             return Settled(machine.facts())
         targets.admit(machine, move)
@@ -73,8 +75,8 @@ def _stands(machine: Machine, move: MoveSpec) -> bool:
 
 def _disks_move(machine: Machine, move: MoveSpec) -> bool:
     """Also where only one of its own disks is elsewhere."""
-    stores = _stores(machine.own_disks) or set(machine.datastores)
-    return stores != {move.datastore_ref} if machine.own_disks else move.datastore_ref not in stores
+    own = _stores(machine.own_disks)
+    return own != {move.datastore_ref} if own else move.datastore_ref not in machine.datastores
 
 
 def _stores(disks: Iterable[Any]) -> set[str]:
