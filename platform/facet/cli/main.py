@@ -32,6 +32,7 @@ from .commands import (
     token,
     usage,
     user,
+    vm,
     zone,
 )
 from .faults import Fault
@@ -72,6 +73,7 @@ for _name, _noun in (
     ("service-account", service_account.app),
     ("token", token.app),
     ("cluster", cluster.app),
+    ("vm", vm.app),
     ("placement", placement.app),
     ("allocation", allocation.app),
     ("operation", operation.app),

@@ -30,7 +30,7 @@ def uid(number: int) -> str:
     return f"0190a0de-0000-7000-8000-{number:012d}"
 
 
-ACME, WEB, CI, SHOP, WORKERS, OP, DC1 = (uid(number) for number in range(1, 8))
+ACME, WEB, CI, SHOP, WORKERS, OP, DC1, DB = (uid(number) for number in range(1, 9))
 STAMP = "2026-01-02T03:04:05+00:00"
 TENANT = {"id": ACME, "name": "acme", "description": "", "created_at": STAMP, "generation": 1}
 PROJECT = {"id": WEB, "name": "web", "tenant": {"id": ACME, "name": "acme"}, "created_at": STAMP}
@@ -131,6 +131,11 @@ _WORLD: dict[tuple[str, str], Any] = {
     ("POST", f"projects/{WEB}/clusters"): accepted("cluster.create", cluster={**CLUSTER, "phase": "pending"}),
     ("PATCH", f"node-pools/{WORKERS}"): accepted("cluster.scale", node_pool={"id": WORKERS, "size": 5}),
     ("DELETE", f"clusters/{SHOP}"): accepted("cluster.delete", cluster=CLUSTER),
+    ("GET", f"projects/{WEB}/vms"): items({"id": DB, "name": "db"}),
+    ("GET", f"vms/{DB}"): (200, {"id": DB, "name": "db", "phase": "running"}),
+    ("POST", f"projects/{WEB}/vms"): accepted("vm.create", vm={"id": DB, "name": "db", "phase": "pending"}),
+    ("DELETE", f"vms/{DB}"): accepted("vm.delete", vm={"id": DB, "name": "db"}),
+    ("POST", f"projects/{WEB}/placements"): (200, {"fits": True, "placements": []}),
     ("POST", f"clusters/{SHOP}/kubeconfig"): (
         200,
         {

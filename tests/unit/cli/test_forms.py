@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .server import ACME, CI, SHOP, WEB, WORKERS
+from .server import ACME, CI, DB, SHOP, WEB, WORKERS
 
 GIB, TIB = 1024, 1024  # in MiB, in GiB
 POOL = (
@@ -100,6 +100,21 @@ FORMS = [
     ),
     ("cluster kubeconfig shop --project acme/web", "POST", f"clusters/{SHOP}/kubeconfig", {}),
     ("cluster scale shop --project acme/web --workers 5 --wait", "PATCH", f"node-pools/{WORKERS}", {"size": 5}),
+    (
+        "vm create db --project acme/web --zone az1 --flavor medium --image debian-12 --require rack=r1"
+        " --storage-class gold --off --wait",
+        "POST", f"projects/{WEB}/vms",
+        {
+            "name": "db", "zones": ["az1"], "flavor": "medium", "image": "debian-12", "power": "off",
+            "placement": {"require": {"rack": "r1"}, "storage_class": "gold"},
+        },
+    ),
+    ("vm delete db --project acme/web --yes --wait", "DELETE", f"vms/{DB}", None),
+    (
+        "placement explain --project acme/web --zone az1 --vm small --count 5 --policy pack",
+        "POST", f"projects/{WEB}/placements",
+        {"vm": {"zones": ["az1"], "flavor": "small", "placement": {"policy": "pack"}}, "count": 5},
+    ),
     ("cluster delete shop --project acme/web --yes --wait", "DELETE", f"clusters/{SHOP}", None),
 ]  # fmt: skip
 

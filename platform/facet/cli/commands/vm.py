@@ -1,0 +1,170 @@
+"""VMs: single machines of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from .. import resolve
+from ..client import Document
+from ..faults import Usage
+from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
+from ..output import Column, Format, Row, age
+from ..session import Session
+
+app = noun("VMs: single machines of a project.")
+
+
+def _owner(row: Row) -> str:
+    kind = str((row.get("owner") or {}).get("kind") or "")
+    return "" if kind == "vm" else kind
+
+
+COLUMNS = [
+    Column("name", "name"),
+    Column("phase", "phase", state=True),
+    Column("power", "power", state=True),
+    Column("address", "address"),
+    Column("zone", "zone"),
+    Column("host", "host"),
+    Column("flavor", "flavor"),
+    Column("of", _owner),
+    Column("age", lambda row: age(row.get("created_at"))),
+    Column("simulated", "simulated"),
+    Column("reason", "reason"),
+]
+
+Zones = Annotated[
+    list[str], typer.Option("--zone", metavar="NAME", help="Where; may be said again.", show_default=False)
+]
+Flavor = Annotated[str, typer.Option("--flavor", help="Its shape; small by default.", show_default=False)]
+Image = Annotated[
+    str, typer.Option("--image", help="What it is made of; the site's newest by default.", show_default=False)
+]
+Policy = Annotated[
+    str, typer.Option("--policy", metavar="pack|spread", help="Which of the hosts comes first.", show_default=False)
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option("--require", metavar="KEY=VALUE", help="Hosts with this label alone.", show_default=False),
+]
+Prefer = Annotated[
+    list[str] | None,
+    typer.Option("--prefer", metavar="KEY=VALUE", help="Hosts with this label first.", show_default=False),
+]
+Avoid = Annotated[
+    list[str] | None,
+    typer.Option("--avoid", metavar="KEY=VALUE", help="Hosts with this label last.", show_default=False),
+]
+StorageClass = Annotated[
+    str, typer.Option("--storage-class", metavar="NAME", help="Where its disk lies.", show_default=False)
+]
+PowerOff = Annotated[bool, typer.Option("--off", help="Make it, and do not power it on.")]
+Labels = list[str] | None
+
+
+def wanted(
+    *, zones: list[str], name: str = "", flavor: str = "", image: str = "", policy: str = "",
+    require: Labels = None, prefer: Labels = None, avoid: Labels = None, storage_class: str = "",
+    off: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The body that asks for a VM; what is not said is not sent, so that the server's defaults hold."""
+    rules: dict[str, Any] = {"policy": policy, "storage_class": storage_class}
+    for option, said in (("require", require), ("prefer", prefer), ("avoid", avoid)):
+        rules[option] = labels(said or (), option=f"--{option}")
+    body: dict[str, Any] = {"name": name, "zones": zones, "flavor": flavor, "image": image}
+    body["placement"] = {key: value for key, value in rules.items() if value}
+    body["power"] = "off" if off else ""
+    return {key: value for key, value in body.items() if value}
+
+
+def labels(said: Sequence[str], *, option: str) -> dict[str, str]:
+    """`rack=r1`, said once or more. Raises Usage."""
+    found = {}
+    for text in said:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise Usage(f"{option}: {text!r} is no label, as rack=r1 is.")
+        if key in found:
+            raise Usage(f"{option}: {key} is said twice.")
+        found[key] = value
+    return found
+
+
+def find(session: Session, name: str, project: str) -> Document:
+    """The VM of this name in the project, or of this id."""
+    if resolve.is_id(name):
+        return session.api.get(f"vms/{name}")
+    owner = session.project(project)
+    where = f"{(owner.get('tenant') or {}).get('name')}/{owner['name']}"
+    return resolve.one(session.api, "vm", name, within=f"projects/{owner['id']}/vms", where=where)
+
+
+@app.command(
+    epilog=examples(
+        "facet vm create db --project acme/web --zone az1 --flavor medium --image debian-12 --wait",
+        "facet vm create db --project acme/web --zone az1 --zone az2 --policy pack --require rack=r1 --off",
+    )
+)
+def create(
+    ctx: typer.Context,
+    name: Name,
+    zone: Zones,
+    project: Project = "",
+    flavor: Flavor = "",
+    image: Image = "",
+    policy: Policy = "",
+    require: Require = None,
+    prefer: Prefer = None,
+    avoid: Avoid = None,
+    storage_class: StorageClass = "",
+    off: PowerOff = False,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Ask for a VM. What does not fit is refused at once, with the reasons."""
+    session = Session(ctx, output)
+    body = wanted(
+        name=name, zones=zone, flavor=flavor, image=image, policy=policy, require=require, prefer=prefer, avoid=avoid,
+        storage_class=storage_class, off=off,
+    )  # fmt: skip
+    answer = session.api.post(f"projects/{session.project(project)['id']}/vms", body)
+    session.finish(answer, "vm", waiting=wait, timeout=timeout, path="vms", columns=COLUMNS)
+
+
+@app.command("list", epilog=examples("facet vm list --project acme/web"))
+def list_(ctx: typer.Context, project: Project = "", output: Output = Format.TABLE) -> None:
+    """A project's VMs, the machines of its clusters among them."""
+    session = Session(ctx, output)
+    owner = session.project(project)
+    session.printer.rows(session.api.items(f"projects/{owner['id']}/vms"), COLUMNS, nothing="No VMs yet.")
+
+
+@app.command(epilog=examples("facet vm show db --project acme/web"))
+def show(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
+    """One VM."""
+    session = Session(ctx, output)
+    session.printer.one(find(session, name, project), [*COLUMNS, Column("image", "image"), Column("id", "id")])
+
+
+@app.command(epilog=examples("facet vm delete db --project acme/web --yes --wait"))
+def delete(
+    ctx: typer.Context,
+    name: NameOrId,
+    project: Project = "",
+    yes: Yes = False,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Delete a VM and its disk. A cluster's machine goes with its cluster."""
+    session = Session(ctx, output)
+    vm = find(session, name, project)
+    session.confirm(f"Delete VM {vm['name']} and its disk?", yes=yes)
+    answer = session.api.delete(f"vms/{vm['id']}")
+    session.finish(answer, "vm", waiting=wait, timeout=timeout)
+    if wait or not answer:
+        session.printer.done(f"vm {vm['name']} deleted")
