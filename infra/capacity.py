@@ -1,4 +1,8 @@
-"""Which hosts a zone has; and limits: capacity x overcommit of what a zone has, zero of what none has."""
+"""Which hosts a zone has; and limits: capacity x overcommit, less the zone's headroom; zero of what no zone has.
+
+N+k: each of a zone's N hosts keeps k/N of itself free, so whoever changes N (a host joins, leaves, goes, comes back)
+sets the limits of all. N stands in the zone's row, which is locked before its hosts; `host_limit` is the one formula.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,22 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
+from facet.rest.dbtypes import CurrentXid
 from facet.rest.problems import Conflict
 
 from .models import Datastore, Host, HostState, Zone
 
-# Only rooms are counted that a grant could use; what the outside took meanwhile stays written down as overdrawn.
-_HOSTS = """
+# The room that grants may use; what the outside took meanwhile stays written down as overdrawn.
+_LIMITS = """
 update infra_host h set
-    zone_id = z.id,
-    vcpu_limit = floor(h.cpu_cores * z.cpu_overcommit), memory_limit_mib = floor(h.memory_mib * z.memory_overcommit),
-    vcpu_overdrawn = greatest(0, h.vcpu_claimed + h.vcpu_unmanaged - floor(h.cpu_cores * z.cpu_overcommit)),
-    memory_overdrawn_mib = greatest(0,
-        h.memory_claimed_mib + h.memory_unmanaged_mib - floor(h.memory_mib * z.memory_overcommit)),
+    vcpu_limit = l.vcpu, memory_limit_mib = l.memory,
+    vcpu_overdrawn = greatest(0, h.vcpu_claimed + h.vcpu_unmanaged - l.vcpu),
+    memory_overdrawn_mib = greatest(0, h.memory_claimed_mib + h.memory_unmanaged_mib - l.memory),
     changed = pg_current_xact_id()
-from infra_zone z where z.id = %s and h.id = any(%s)
+from (select s.id, host_limit(s.cpu_cores, z.cpu_overcommit, z.failover_hosts, z.hosts_counted) as vcpu,
+             host_limit(s.memory_mib, z.memory_overcommit, z.failover_hosts, z.hosts_counted) as memory
+      from infra_host s join infra_zone z on z.id = s.zone_id where s.id = any(%s)) l
+where h.id = l.id and (h.vcpu_limit, h.memory_limit_mib) is distinct from (l.vcpu, l.memory)
 """
 
 
@@ -42,23 +48,44 @@ def matching(site_id: UUID, selector: dict[str, Any]) -> QuerySet[Host]:
 
 def lock_hosts(site_id: UUID) -> None:
     """All hosts of a site, in the order in which everyone locks them, for what then takes several sets of them."""
-    list(Host.objects.filter(site_id=site_id).order_by("id").select_for_update(no_key=True).values_list("id"))
+    locked(Host.objects.filter(site_id=site_id))
+
+
+def locked(hosts: QuerySet[Host]) -> list[Host]:
+    """These hosts, in the order in which everyone locks them."""
+    return list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))
 
 
 def give_hosts(zone: Zone, hosts: QuerySet[Host]) -> None:
-    """These hosts are the zone's. Raises Conflict for those that another zone has."""
-    locked = list(hosts.order_by("id").select_for_update(no_key=True, of=("self",)))
-    taken = sorted((host for host in locked if host.zone_id not in (None, zone.id)), key=lambda host: host.name)
+    """These hosts are the zone's, whose row is locked. Raises Conflict for those that another zone has."""
+    given = locked(hosts)
+    taken = sorted((host for host in given if host.zone_id not in (None, zone.id)), key=lambda host: host.name)
     if taken:
         names = dict(Zone.objects.filter(id__in=[host.zone_id for host in taken]).values_list("id", "name"))
         holders = [{"kind": "host", "name": host.name, "zone": names[host.zone_id]} for host in taken]
         raise Conflict(f"{len(taken)} of these hosts belong to another zone.", code="zone_overlaps", holders=holders)
-    _give(zone, [host.id for host in locked])
+    _give(zone, [host.id for host in given])
 
 
-def refresh_hosts(zone: Zone) -> None:
-    """Set the limits of a zone's hosts anew."""
-    give_hosts(zone, Host.objects.filter(zone=zone))
+def refresh_hosts(zone: Zone) -> int:
+    """Set the limits of the hosts of a (locked) zone anew, by how many they are now; answers how many."""
+    ids = [host.id for host in locked(Host.objects.filter(zone=zone))]
+    counted = count_hosts(zone.id)
+    limit_hosts(ids)
+    return counted
+
+
+def count_hosts(zone_id: UUID) -> int:
+    """Keep in the zone's row how many hosts it has."""
+    counted = Host.objects.filter(zone_id=zone_id).exclude(state=HostState.GONE).count()
+    Zone.objects.filter(pk=zone_id).exclude(hosts_counted=counted).update(hosts_counted=counted)
+    return counted
+
+
+def limit_hosts(ids: Sequence[UUID]) -> None:
+    """Set the limits of these (locked) hosts; those that are right already are not written."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS, [list(ids)])
 
 
 def free_hosts(zone: Zone) -> None:
@@ -76,11 +103,14 @@ def look_again(zone: Zone) -> tuple[list[str], list[str]]:
     had = set(Host.objects.filter(zone=zone).values_list("id", flat=True))
     if wanted == had:
         return [], []
-    locked = list(Host.objects.filter(id__in=wanted ^ had).order_by("id").select_for_update(no_key=True))
-    joined = [host for host in locked if host.id in wanted and host.zone_id is None]
-    left = [host for host in locked if host.id in had - wanted and host.zone_id == zone.id and not _held(host)]
+    list(Zone.objects.filter(pk=zone.pk).select_for_update(no_key=True).values_list("id"))
+    hosts = locked(Host.objects.filter(id__in=wanted | had))
+    joined = [host for host in hosts if host.id in wanted and host.zone_id is None]
+    left = [host for host in hosts if host.id in had - wanted and host.zone_id == zone.id and not _held(host)]
     _give(zone, [host.id for host in joined])
     _free([host.id for host in left])
+    if joined or left:
+        refresh_hosts(zone)
     return [host.name for host in joined], [host.name for host in left]
 
 
@@ -89,9 +119,7 @@ def _held(host: Host) -> bool:
 
 
 def _give(zone: Zone, ids: list[UUID]) -> None:
-    if ids:
-        with connection.cursor() as cursor:
-            cursor.execute(_HOSTS, [zone.id, ids])
+    Host.objects.filter(pk__in=ids).exclude(zone=zone).update(zone=zone, changed=CurrentXid())
 
 
 def _free(ids: list[UUID]) -> None:

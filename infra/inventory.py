@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from . import headroom
 from .drivers.base import Inventory, NetworkFacts, TemplateFacts
 from .models import PhysicalNetwork, Site, Template
 from .room import Transaction, Unmanaged, slices, write_datastores, write_hosts, write_missing
@@ -20,6 +21,7 @@ def write(site: Site, found: Inventory, transaction: Transaction, looked_at: dat
     write_hosts(site, found.hosts, unmanaged, transaction, looked_at)
     write_datastores(site, found.datastores, unmanaged, transaction)
     write_missing(site, found, transaction, looked_at)
+    headroom.follow(site, transaction)
     _keep(PhysicalNetwork, site, {fact.ref: _network(fact) for fact in found.networks}, transaction)
     _keep(Template, site, {fact.ref: _template(fact) for fact in found.templates}, transaction)
 

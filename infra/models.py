@@ -81,6 +81,9 @@ class Zone(models.Model):
     failover_hosts = models.PositiveSmallIntegerField(
         default=0, help_text="k of N+k: room of this many of its N hosts is kept free for restarts"
     )
+    hosts_counted = models.IntegerField(
+        default=0, help_text="N of N+k: its hosts that are not gone, as its limits were reckoned"
+    )
     phase = models.CharField(max_length=16, choices=ZonePhase, default=ZonePhase.PENDING)
     reason = models.JSONField(null=True)
     folder_ref = models.CharField(max_length=255, blank=True, default="")
@@ -207,6 +210,7 @@ class StorageClass(models.Model):
     zone = models.ForeignKey(Zone, models.CASCADE, related_name="storage_classes")
     name = models.CharField(max_length=63, validators=[valid_name])
     datastores = models.ManyToManyField(Datastore, related_name="storage_classes")
+    generation = models.BigIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -81,8 +81,8 @@ update infra_host h set
     vcpu_overdrawn = greatest(0, h.vcpu_claimed + %(vcpu_unmanaged)s - l.vcpu),
     memory_overdrawn_mib = greatest(0, h.memory_claimed_mib + %(memory_unmanaged)s - l.memory),
     changed = pg_current_xact_id(), seen_at = %(looked_at)s
-from (select coalesce(floor(%(cores)s * z.cpu_overcommit), 0)::bigint as vcpu,
-             coalesce(floor(%(memory)s * z.memory_overcommit), 0)::bigint as memory
+from (select coalesce(host_limit(%(cores)s, z.cpu_overcommit, z.failover_hosts, z.hosts_counted), 0) as vcpu,
+             coalesce(host_limit(%(memory)s, z.memory_overcommit, z.failover_hosts, z.hosts_counted), 0) as memory
       from (select 1) one left join infra_zone z
            on z.id = (select zone_id from infra_host where id = %(id)s)) l
 where h.id = %(id)s and (h.seen_at is null or h.seen_at <= %(looked_at)s)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from facet.rest.fields import NameField, StrictSerializer, Text
+from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 
 from .catalogue import has_cni, warnings_about
 from .models import (
@@ -212,6 +212,9 @@ class ZoneRequest(StrictSerializer):
     endpoint_range = Text(max_length=64, required=False, allow_blank=True, default="")
     cpu_overcommit = Overcommit(required=False, default=Decimal(4))
     memory_overcommit = Overcommit(required=False, default=Decimal(1))
+    failover_hosts = WholeNumber(
+        maximum=MOST_HOSTS, required=False, default=0, help_text="the room of so many hosts is kept free for restarts"
+    )
 
 
 class ZoneChange(StrictSerializer):
@@ -221,6 +224,7 @@ class ZoneChange(StrictSerializer):
     endpoint_range = Text(max_length=64, required=False, allow_blank=True)
     cpu_overcommit = Overcommit(required=False)
     memory_overcommit = Overcommit(required=False)
+    failover_hosts = WholeNumber(maximum=MOST_HOSTS, required=False)
 
 
 class ZoneSerializer(serializers.ModelSerializer):
@@ -234,19 +238,22 @@ class ZoneSerializer(serializers.ModelSerializer):
     hosts = serializers.IntegerField(source="host_count", allow_null=True)
     cpu_overcommit = serializers.FloatField(allow_null=True)
     memory_overcommit = serializers.FloatField(allow_null=True)
+    failover_hosts = serializers.IntegerField(allow_null=True)
     simulated = serializers.BooleanField(source="site.simulated")
     phase = serializers.ChoiceField(choices=ZonePhase.choices)
     reason = FaultReasonSerializer(allow_null=True)
 
     INSIDE = (
         "site", "selector", "datastores", "networks", "endpoint_range", "hosts", "cpu_overcommit", "memory_overcommit",
+        "failover_hosts",
     )  # fmt: skip
 
     class Meta:
         model = Zone
         fields = [
             "id", "name", "site", "simulated", "phase", "reason", "selector", "hosts", "datastores", "networks",
-            "endpoint_range", "cpu_overcommit", "memory_overcommit", "generation", "observed_generation", "created_at",
+            "endpoint_range", "cpu_overcommit", "memory_overcommit", "failover_hosts", "generation",
+            "observed_generation", "created_at",
         ]  # fmt: skip
 
     def to_representation(self, zone: Zone) -> dict[str, Any]:

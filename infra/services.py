@@ -23,12 +23,13 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
 from . import capacity, endpoints, outside
-from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, Zone, ZonePhase
+from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?", re.IGNORECASE)
 DRIVERS = ("simulator", "vsphere")
 MOST_HOSTS = 1000
+COLUMNS = ("cpu_overcommit", "memory_overcommit", "failover_hosts", "selector", "endpoint_range")  # that IT may change
 
 
 def target(found: Site | Zone) -> operations.Target:
@@ -215,6 +216,7 @@ def create_zone(
     cpu_overcommit: Any,
     memory_overcommit: Any,
     by: Actor,
+    failover_hosts: int = 0,
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
     site = _standing(site)
@@ -228,6 +230,7 @@ def create_zone(
         endpoint_range=endpoint_range or endpoints.propose(site),
         cpu_overcommit=cpu_overcommit,
         memory_overcommit=memory_overcommit,
+        failover_hosts=failover_hosts,
     )
     try:
         with transaction.atomic():
@@ -236,12 +239,19 @@ def create_zone(
         raise NameTaken(f"A zone named {name} exists.") from None
     endpoints.open_range(zone)
     capacity.give_hosts(zone, hosts)
+    check_headroom(failover_hosts, capacity.refresh_hosts(zone), "failover_hosts")
     zone.datastores.set(stores)
     zone.networks.set(nets)
     capacity.refresh_datastores(stores)
     operation = operations.start("zone.create", target=target(zone), by=by)
     wake("zone", zone.id, site_id=site.id)
     return zone, operation
+
+
+def check_headroom(failover_hosts: int, hosts: int, field: str) -> None:
+    """Raises Invalid where the room of all hosts would be kept free. A zone whose hosts are gone may wait for them."""
+    if 0 < hosts <= failover_hosts:
+        raise Invalid({field: f"Hosts of the zone: {hosts}. The room of at most {hosts - 1} can be kept free."})
 
 
 def by_name(model: type[Any], site: Site, names: list[str], field: str) -> list[Any]:
@@ -264,9 +274,7 @@ def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone
     A host that holds claims stays even when the new selector does not name it.
     """
     site = _standing(zone.site)
-    columns = {name: changes[name] for name in ("cpu_overcommit", "memory_overcommit", "selector") if name in changes}
-    if "endpoint_range" in changes:
-        columns["endpoint_range"] = changes["endpoint_range"]
+    columns = {name: changes[name] for name in COLUMNS if name in changes}
     living = Zone.objects.filter(pk=zone.pk, generation=zone.generation, deleted_at=None)
     if not living.exclude(phase=ZonePhase.DELETING).update(**columns, generation=zone.generation + 1):
         raise Conflict("Someone else changed the zone at this moment, or it is being deleted. Look again.")
@@ -277,10 +285,15 @@ def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone
     if "selector" in changes:
         capacity.give_hosts(zone, selected(site, zone.selector))
         capacity.look_again(zone)
-    capacity.refresh_hosts(zone)
+    counted = capacity.refresh_hosts(zone)
+    for field in ("failover_hosts", "selector"):
+        if field in changes:
+            check_headroom(zone.failover_hosts, counted, field)
     if "datastores" in changes:
         before, after = list(zone.datastores.all()), by_name(Datastore, site, changes["datastores"], "datastores")
         zone.datastores.set(after)
+        of_classes = StorageClass.datastores.through._default_manager.filter(storageclass__zone=zone)
+        of_classes.exclude(datastore__in=after).delete()
         capacity.refresh_datastores(before + after)
     if "networks" in changes:
         zone.networks.set(by_name(PhysicalNetwork, site, changes["networks"], "networks"))

@@ -22,7 +22,7 @@ from django.utils import timezone
 from facet.operations import circuits, engine, inflight
 from facet.operations.wakeups import wake
 
-from . import looks, outside, room
+from . import headroom, looks, outside, room
 from .drivers import base, factory
 from .models import Site, SitePhase
 from .room import Unmanaged
@@ -216,6 +216,8 @@ class SiteWatch:
             looks.judge(self.site, expected, expected & {vm.key for vm in gone}, self.transaction)
         unmanaged = picture.unmanaged
         room.write_hosts(self.site, changes.hosts, unmanaged, self.transaction, timezone.now())
+        if changes.hosts:
+            headroom.follow(self.site, self.transaction)
         room.write_unmanaged(self.site, unmanaged, self.transaction)
         room.write_datastores(self.site, changes.datastores, unmanaged, self.transaction)
         if changes.vms or changes.gone_refs:

@@ -10,6 +10,7 @@ from tests.factories import as_system
 
 INSIDE = (
     "site", "selector", "hosts", "datastores", "networks", "endpoint_range", "cpu_overcommit", "memory_overcommit",
+    "failover_hosts",
 )  # fmt: skip
 
 
@@ -61,6 +62,8 @@ def ask(**changes):
         ({"cpu_overcommit": "4"}, "cpu_overcommit"),
         ({"memory_overcommit": 0.5}, "memory_overcommit"),
         ({"memory_overcommit": None}, "memory_overcommit"),
+        ({"failover_hosts": 2}, "failover_hosts"),
+        ({"failover_hosts": 1.0}, "failover_hosts"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -278,6 +278,7 @@ def test_overcommit_below_what_is_claimed_is_a_shortfall(admin):
     sizes = {row["resource"]: row for row in admin.get(f"zones/{zone.id}/capacity")["items"]}
     assert sizes["vcpu"] == {
         "resource": "vcpu", "capacity": 32, "limit": 64, "claimed": 40, "unmanaged": 0, "overdrawn": 8, "free": 32,
+        "guaranteed": 0, "guaranteed_free": 0,
     }  # fmt: skip
 
 

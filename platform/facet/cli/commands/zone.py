@@ -19,6 +19,23 @@ def _selector(row: Row) -> str:
     return " ".join(f"{key}={plain(value)}" for key, value in (row.get("selector") or {}).items())
 
 
+Datastores = Annotated[
+    list[str] | None,
+    typer.Option("--datastore", metavar="NAME", help="Used for disks; may be said again.", show_default=False),
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", metavar="NAME", help="Used by VMs; may be said again.", show_default=False),
+]
+EndpointRange = Annotated[
+    str,
+    typer.Option(
+        "--endpoint-range", metavar="FIRST-LAST", help="Addresses for clusters' endpoints.", show_default=False
+    ),
+]
+CPU_OVERCOMMIT = "vCPUs on a core."
+MEMORY_OVERCOMMIT = "Memory promised by memory there is."
+FAILOVER_HOSTS = "Keep the room of so many hosts free for restarts."
 COLUMNS = [
     Column("name", "name"),
     Column("site", "site"),
@@ -55,26 +72,17 @@ def create(
     label: Annotated[
         str, typer.Option("--label", metavar="KEY=VALUE", help="All hosts with this label.", show_default=False)
     ] = "",
-    datastore: Annotated[
-        list[str] | None,
-        typer.Option("--datastore", metavar="NAME", help="Used for disks; may be said again.", show_default=False),
-    ] = None,
-    network: Annotated[
-        list[str] | None,
-        typer.Option("--network", metavar="NAME", help="Used by VMs; may be said again.", show_default=False),
-    ] = None,
-    endpoint_range: Annotated[
-        str,
-        typer.Option(
-            "--endpoint-range", metavar="FIRST-LAST", help="Addresses for clusters' endpoints.", show_default=False
-        ),
-    ] = "",
+    datastore: Datastores = None,
+    network: Networks = None,
+    endpoint_range: EndpointRange = "",
     cpu_overcommit: Annotated[
-        float | None, typer.Option("--cpu-overcommit", min=0.1, help="vCPUs on a core.", show_default="4")
+        float | None, typer.Option("--cpu-overcommit", min=0.1, help=CPU_OVERCOMMIT, show_default="4")
     ] = None,
     memory_overcommit: Annotated[
-        float | None,
-        typer.Option("--memory-overcommit", min=0.1, help="Memory promised by memory there is.", show_default="1"),
+        float | None, typer.Option("--memory-overcommit", min=0.1, help=MEMORY_OVERCOMMIT, show_default="1")
+    ] = None,
+    failover_hosts: Annotated[
+        int | None, typer.Option("--failover-hosts", min=0, help=FAILOVER_HOSTS, show_default="0")
     ] = None,
     wait: Wait = False,
     timeout: Timeout = "",
@@ -94,14 +102,54 @@ def create(
         "name": name, "site": site, "selector": selectors[0], "datastores": datastore or [], "networks": network or [],
         "endpoint_range": endpoint_range,
     }  # fmt: skip
-    if cpu_overcommit is not None:
-        body["cpu_overcommit"] = cpu_overcommit
-    if memory_overcommit is not None:
-        body["memory_overcommit"] = memory_overcommit
+    body |= _said(cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts)
     session = Session(ctx, output)
     session.finish(
         session.api.post("zones", body), "zone", waiting=wait, timeout=timeout, path="zones", columns=COLUMNS
     )
+
+
+def _said(**values: Any) -> dict[str, Any]:
+    """Those of the values that were said; the server knows what holds for the others."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@app.command(
+    epilog=examples(
+        "facet zone update az1 --failover-hosts 1 --cpu-overcommit 3 --wait",
+        "facet zone update az1 --datastore ds1 --datastore ds2",
+    )
+)
+def update(
+    ctx: typer.Context,
+    name: NameOrId,
+    cpu_overcommit: Annotated[
+        float | None, typer.Option("--cpu-overcommit", min=0.1, help=CPU_OVERCOMMIT, show_default=False)
+    ] = None,
+    memory_overcommit: Annotated[
+        float | None, typer.Option("--memory-overcommit", min=0.1, help=MEMORY_OVERCOMMIT, show_default=False)
+    ] = None,
+    failover_hosts: Annotated[
+        int | None, typer.Option("--failover-hosts", min=0, help=FAILOVER_HOSTS, show_default=False)
+    ] = None,
+    datastore: Datastores = None,
+    network: Networks = None,
+    endpoint_range: EndpointRange = "",
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Change a zone. Datastores and networks that are said replace those that it has."""
+    body = _said(
+        cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
+        datastores=datastore or None, networks=network or None, endpoint_range=endpoint_range or None,
+    )  # fmt: skip
+    if not body:
+        raise Usage("What shall be other than it is? Say at least one option.")
+    session = Session(ctx, output)
+    zone = resolve.one(session.api, "zone", name)
+    answer = session.api.patch(f"zones/{zone['id']}", body)
+    session.finish(answer, "zone", waiting=wait, timeout=timeout, path="zones", columns=COLUMNS)
 
 
 @app.command("list", epilog=examples("facet zone list"))
@@ -118,6 +166,7 @@ def show(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> N
     more = [
         Column("cpu overcommit", "cpu_overcommit"),
         Column("memory overcommit", "memory_overcommit"),
+        Column("failover hosts", "failover_hosts"),
         Column("id", "id"),
     ]
     session.printer.one(resolve.one(session.api, "zone", name), [*COLUMNS, *more])
