@@ -51,7 +51,7 @@ def users(pool: ResourcePool) -> list[dict[str, Any]]:
     ]
     eating = Q(vcpu_from_hold__gt=0) | Q(memory_from_hold_mib__gt=0)
     there = Allocation.objects.filter(eating, pool=pool, released=None).order_by("created", "id")[:SHOWN]
-    moving = Move.objects.filter(eating, source__pool=pool, ended_at=None).select_related("source")
+    moving = Move.objects.filter(eating, pool=pool, ended_at=None).select_related("source")
     for row, of in [(row, row) for row in there] + [(row, row.source) for row in moving.order_by("id")[:SHOWN]]:
         found.append(
             {
@@ -114,6 +114,15 @@ def all_holds(pool: ResourcePool) -> list[guarantees.Move]:
     return [
         guarantees.Move(hold.host_id, pool.id, pool.parent_id, hold.vcpu, hold.memory_mib)
         for hold in Hold.objects.filter(pool_id=pool.id).order_by("host_id")
+        if hold.vcpu or hold.memory_mib
+    ]
+
+
+def spare_holds(pool: ResourcePool) -> list[guarantees.Move]:
+    """A pool's spare room, on its way to become its guarantee."""
+    return [
+        guarantees.Move(hold.host_id, pool.spare_id, pool.id, hold.vcpu, hold.memory_mib)
+        for hold in Hold.objects.filter(pool_id=pool.spare_id).order_by("host_id")
         if hold.vcpu or hold.memory_mib
     ]
 

@@ -139,6 +139,9 @@ def check_books() -> None:
             eaten = sum(a.vcpu_from_hold for a in [*live, *moves] if a.pool_id == one.id)
             kept_here = sum(h.vcpu for h in holds if h.pool_id == one.id)
             assert one.vcpu_reserved == kept_here + eaten + one.vcpu_reserved_handed_down, one.name
+            spare = [h for h in holds if h.pool_id == one.spare_id]
+            assert one.vcpu_spare == sum(h.vcpu for h in spare), one.name
+            assert one.memory_spare_mib == sum(h.memory_mib for h in spare), one.name
             children = ResourcePool.objects.filter(parent=one, deleted_at=None)
             assert one.vcpu_handed_down == sum(c.vcpu_limit or 0 for c in children)
             assert one.vcpu_reserved_handed_down == sum(c.vcpu_reserved for c in children)

@@ -69,6 +69,19 @@ class PoolChange(StrictSerializer):
     with_zones = serializers.ListField(child=Text(max_length=63), max_length=64, required=False, help_text=WITH_ZONES)
 
 
+class TransferRequest(StrictSerializer):
+    """Guaranteed room that goes to another pool of the same zone."""
+
+    to = serializers.UUIDField(help_text="the pool that gets it")
+    vcpu = WholeNumber(minimum=1, maximum=MOST, required=False, default=0)
+    memory_mib = WholeNumber(minimum=1, maximum=MOST, required=False, default=0)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not (attrs["vcpu"] or attrs["memory_mib"]):
+            raise serializers.ValidationError({"vcpu": ["Say vcpu, memory_mib or both."]})
+        return attrs
+
+
 class PairSerializer(serializers.Serializer):
     """vCPU and memory."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from rest_framework.response import Response
@@ -10,14 +11,16 @@ from rest_framework.response import Response
 from facet.operations.serializers import OperationSerializer, accepted
 from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
+from facet.rest.problems import Forbidden, Invalid
 from infra.services import zone_by_name
 from tenants.models import Project, Tenant
 
-from .. import services
-from ..guarantees import Moves
+from .. import services, spare, transfer
+from ..guarantees import Amounts, Moves
 from ..models import ResourcePool
 from ..serializers import pools as shapes
 from ..services import Limits, Wish
+from ..transfer import Transfer
 from ..zone_loss import Together
 
 POOLS = ResourcePool.objects.filter(deleted_at=None).select_related("zone", "tenant", "project")
@@ -89,9 +92,17 @@ class ProjectPoolEndpoint(TenantPoolEndpoint):
 class PoolEndpoint(PoolView):
     """One pool, a tenant's or a project's."""
 
-    verbs = {"retrieve": "tenant-pool.read", "update": "tenant-pool.write", "destroy": "tenant-pool.write"}
-    requests = {"update": shapes.PoolChange}
+    verbs = {
+        "retrieve": "tenant-pool.read",
+        "update": "tenant-pool.write",
+        "destroy": "tenant-pool.write",
+        "transfer": "tenant-pool.write",
+        "take_spare": "tenant-pool.write",
+    }
+    requests = {"update": shapes.PoolChange, "transfer": shapes.TransferRequest}
     answers = {
+        "transfer": (202, accepted("pool", shapes.PoolSerializer)),
+        "take_spare": (202, accepted("pool", shapes.PoolSerializer)),
         "update": (202, accepted("pool", shapes.PoolSerializer)),
         "destroy": (202, accepted("pool", shapes.PoolSerializer)),
     }
@@ -131,3 +142,43 @@ class PoolEndpoint(PoolView):
             return self.receipt(done)
 
         return self.placed_once(read=lambda: services.leaving(self.found), decide=services.decide_leaving, write=write)
+
+    def transfer(self, request: Any, **kwargs: Any) -> Response:
+        """Give guaranteed room that is not in use to another pool of the zone: another tenant's, or from project to
+        project. All or nothing, in one transaction."""
+        data = self.valid()
+
+        def read() -> Transfer:
+            source = POOLS.get(pk=self.found.pk)
+            self.check_if_match(source, self.document)
+            amounts = Amounts(data["vcpu"], data["memory_mib"])
+            return transfer.read(source=source, target=self._receiver(data["to"]), amounts=amounts)
+
+        def write(asked: Transfer, moves: Moves) -> Answer:
+            return self.receipt(transfer.write(asked, moves, by=self.access.actor))
+
+        return self.placed_once(read=read, decide=transfer.decide, write=write)
+
+    def _receiver(self, id: UUID) -> ResourcePool:
+        """The pool that gets the room: one that the caller may see, and write. Raises Invalid, Forbidden."""
+        found: ResourcePool | None = self.access.scope(POOLS).filter(pk=id).first()
+        if found is None:
+            raise Invalid({"to": "There is no such pool, or it is not yours."})
+        verb = "tenant-pool.write" if found.project_id is None else "project-pool.write"
+        tenant_id, project_id = self.owner_ids(found)
+        if not self.access.may(verb, tenant_id=tenant_id, project_id=project_id):
+            raise Forbidden(f"Your roles do not include {verb} there.")
+        return found
+
+    def take_spare(self, request: Any, **kwargs: Any) -> Response:
+        """After the loss of a zone: make the spare room that this pool keeps for it its guarantee."""
+
+        def read() -> ResourcePool:
+            pool = POOLS.get(pk=self.found.pk)
+            self.check_if_match(pool, self.document)
+            return pool
+
+        def write(pool: ResourcePool, _: None) -> Answer:
+            return self.receipt(spare.take_spare(pool=pool, by=self.access.actor))
+
+        return self.placed_once(read=read, decide=lambda _: None, write=write)
