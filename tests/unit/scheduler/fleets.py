@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
 
-from scheduler.core.ask import Apart, Ask, Group, Plan
+from scheduler.core.ask import Apart, Ask, Group, Level, Plan, Together
 from scheduler.core.fleet import Fleet, Hold
 from scheduler.core.layout import Datastore, Host, Zone
 
@@ -56,6 +57,12 @@ def asks(count: int, *args: int, start: int = 0, **changes: object) -> list[Ask]
 
 def apart(key: str = "control-planes", **changes: object) -> Group:
     return Group(key, Apart.REQUIRED, **changes)
+
+
+def together(
+    key: str = "shards", how: Together = Together.REQUIRED, level: Level = Level.HOST, **changes: object
+) -> Group:
+    return Group(key, **{"apart": None, "together": how, "level": level} | changes)
 
 
 def spread_out(plan: Plan) -> Counter[int]:
@@ -108,19 +115,43 @@ def small_fleets(draw: st.DrawFn, ample_disks: bool = False) -> Fleet:
     return fleet(rows, stores, holds=holds)
 
 
+def groups_apart(key: str) -> list[Group]:
+    return [
+        Group(key, Apart.PREFERRED, over_zones=True),
+        Group(key, Apart.PREFERRED, members=(HOSTS[0],)),
+        apart(key),
+        apart(key, members=(HOSTS[1],)),
+    ]
+
+
+def groups_together(key: str) -> list[Group]:
+    """All kinds of affinity, some beside anti-affinity; members that stand on a host, on two, on one not known."""
+    stand = [(), (), (HOSTS[0],), (HOSTS[0], HOSTS[1], HOSTS[1]), (HOSTS[63],)]
+    kept = [
+        together(key, how, level, apart=keep)
+        for how in Together
+        for level in Level
+        for keep in (None, Apart.PREFERRED, Apart.REQUIRED)
+        if (how, level, keep) != (Together.REQUIRED, Level.HOST, Apart.REQUIRED)
+    ]
+    return [replace(group, members=members) for group in kept for members in stand]
+
+
 @st.composite
-def roles(draw: st.DrawFn, start: int = 0, most: int = 4, single: bool = False, ample_disks: bool = False) -> list[Ask]:
-    """Up to `most` interchangeable asks with any mixture of wishes; `single`: at most one a host."""
+def roles(
+    draw: st.DrawFn,
+    start: int = 0,
+    most: int = 4,
+    single: bool = False,
+    ample_disks: bool = False,
+    groups: Sequence[Group] | None = None,
+) -> list[Ask]:
+    """Up to `most` interchangeable asks with any mixture of wishes; `single`: at most one a host.
+
+    `groups`: those they may be of; without, none or one that knows anti-affinity alone.
+    """
     key = f"group-{start}"
-    group = draw(
-        seldom(
-            None,
-            Group(key, Apart.PREFERRED, over_zones=True),
-            Group(key, Apart.PREFERRED, members=(HOSTS[0],)),
-            apart(key),
-            apart(key, members=(HOSTS[1],)),
-        )
-    )
+    group = draw(seldom(None, *groups_apart(key)) if groups is None else st.sampled_from(groups))
     if single and draw(st.booleans()):
         group = apart(key)
     count = draw(st.integers(1, most))

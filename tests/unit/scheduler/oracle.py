@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from scheduler.core.ask import Apart, Ask, Group, Plan
+from scheduler.core.ask import Apart, Ask, Group, Level, Plan, Together
 from scheduler.core.fleet import Fleet
 from scheduler.core.layout import Datastore, Host
 
@@ -37,7 +37,8 @@ def broken_rules(batch: Sequence[Ask], there: Fleet, plan: Plan) -> list[str]:
         *found,
         *_oversold_hosts(batch, there, plan),
         *_oversold_stores(batch, there, plan),
-        *_together(batch, plan),
+        *_too_close(batch, plan),
+        *_parted(batch, there, plan),
     ]
 
 
@@ -76,7 +77,7 @@ def _oversold_stores(batch: Sequence[Ask], there: Fleet, plan: Plan) -> Iterator
             yield "datastore oversold"
 
 
-def _together(batch: Sequence[Ask], plan: Plan) -> Iterator[str]:
+def _too_close(batch: Sequence[Ask], plan: Plan) -> Iterator[str]:
     for wanted, got in zip(batch, plan.placements, strict=False):
         if wanted.group is None or wanted.group.apart is not Apart.REQUIRED:
             continue
@@ -87,6 +88,31 @@ def _together(batch: Sequence[Ask], plan: Plan) -> Iterator[str]:
         ]
         if got.host_id in [*others, *wanted.group.members]:
             yield "two members on one host"
+
+
+def place_of(group: Group, row: Host) -> UUID | None:
+    """What the host's members of this group share with others."""
+    return row.id if group.level is Level.HOST else row.zone_id
+
+
+def standing_places(group: Group, there: Fleet) -> set[UUID]:
+    """The hosts (zones) of the members that stand, as far as they are known."""
+    found = {place_of(group, row) for row in there.hosts if row.id in group.members}
+    return found & ({row.id for row in there.hosts} | {zone.id for zone in there.zones})
+
+
+def _parted(batch: Sequence[Ask], there: Fleet, plan: Plan) -> Iterator[str]:
+    hosts = {row.id: row for row in there.hosts}
+    groups = {wanted.group for wanted in batch if wanted.group and wanted.group.together is Together.REQUIRED}
+    for group in groups:
+        got = {
+            place_of(group, hosts[one.host_id])
+            for wanted, one in zip(batch, plan.placements, strict=False)
+            if wanted.group == group
+        }
+        stand = standing_places(group, there)
+        if (stand and not got <= stand) or (not stand and len(got) > 1):
+            yield "members parted that must be together"
 
 
 def plan_exists(batch: Sequence[Ask], there: Fleet) -> bool:
@@ -124,11 +150,20 @@ class _Counters:
                 continue
             if not all(row.labels.get(name) == value for name, value in wanted.require):
                 continue
-            if not (wanted.group and wanted.group.apart is Apart.REQUIRED and self._has_member(wanted.group, row)):
-                yield row
+            if wanted.group and wanted.group.apart is Apart.REQUIRED and self._has_member(wanted.group, row):
+                continue
+            if wanted.group and wanted.group.together is Together.REQUIRED and self._parts(wanted.group, row):
+                continue
+            yield row
 
     def _has_member(self, group: Group, row: Host) -> bool:
         return row.id in group.members or (group.key, row.id) in self.groups
+
+    def _parts(self, group: Group, row: Host) -> bool:
+        hosts = {one.id: one for one in self.there.hosts}
+        taken = {place_of(group, hosts[host]) for key, host in self.groups if key == group.key}
+        places = standing_places(group, self.there) | taken
+        return bool(places) and place_of(group, row) not in places
 
     def stores_for(self, wanted: Ask, row: Host) -> Iterator[UUID | None]:
         if wanted.disk_gib is None:

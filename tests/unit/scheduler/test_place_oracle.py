@@ -11,7 +11,7 @@ from scheduler.core.ask import Ask, NoRoom, Plan, Policy
 from scheduler.core.fleet import Fleet
 from scheduler.core.place import place
 from scheduler.core.whatif import after, how_many
-from tests.unit.scheduler.fleets import roles, small_fleets, tight_fleets, tight_roles
+from tests.unit.scheduler.fleets import groups_together, roles, small_fleets, tight_fleets, tight_roles
 from tests.unit.scheduler.oracle import broken_rules, most_that_fit, plan_exists
 
 policies = st.sampled_from(Policy)
@@ -23,7 +23,9 @@ often = settings(max_examples=200, deadline=None)
 def batches(draw: st.DrawFn, most_roles: int = 3) -> list[Ask]:
     batch: list[Ask] = []
     for number in range(draw(st.integers(1, most_roles))):
-        batch += draw(roles(start=100 * number, most=3))
+        key = f"group-{number}"
+        groups = draw(st.sampled_from([None, groups_together(key)]))
+        batch += draw(roles(start=100 * number, most=3, groups=groups))
     return draw(st.permutations(batch))
 
 
