@@ -78,3 +78,23 @@ def test_an_unknown_bench_is_refused_with_the_ones_there_are():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "vsphere" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_ledger_bench_names_its_peer():
+    """A short run of the whole: both sides claim over HTTP, and no book of ours is wrong afterwards."""
+    size = ["--hosts", "60", "--seconds", "0.5", "--rounds", "1", "--grown", "100,100"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.ledger", *size], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    if "No peer beside us" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[0])
+    rows = {row["name"]: frame.checked(row, "ledger") for row in map(json.loads, done.stdout.splitlines())}
+    beside = rows["ledger.claims_per_s.hosts60.clients8"]
+    assert beside["peer"].startswith("openstack-placement 16.")
+    assert beside["value"] > 0
+    assert beside["peer_value"] > 0
+    assert beside["ratio"] == pytest.approx(beside["value"] / beside["peer_value"], rel=0.01)
+    assert rows["ledger.hot_host_with_room_for_50.accepted"]["met"]
+    assert rows["ledger.oversold_or_miscounted"]["met"]
