@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from infra.drivers.base import InFlight, NotReady, Power, Refused, TaskState, Unreachable
@@ -117,11 +116,13 @@ def test_a_move_that_another_began_a_moment_before_is_the_answer(vcenter, room, 
 
 
 def test_a_vm_that_is_busy_with_something_else_is_to_be_moved_later(vcenter, room, driver, other):
-    vm = room.vm()
-    task = vm_of(vcenter, vm.key).PowerOnVM_Task()
-    WaitForTask(task)
-    vcenter.program.inject("RelocateVM_Task", "TaskInProgress", detail=f'<task type="Task">{task._moId}</task>')
-    assert isinstance(driver.ensure_moved([room.place(vm, other)])[vm.key], NotReady)
+    vm, spec = room.vm(), room.spec()
+    with vcenter.program.clones_take(1.0):
+        clone = driver.ensure_vms([spec])[spec.key]
+        vcenter.program.inject("RelocateVM_Task", "TaskInProgress", detail=f'<task type="Task">{clone.ref}</task>')
+        assert isinstance(driver.ensure_moved([room.place(vm, other)])[vm.key], NotReady)
+        assert driver.poll([clone.ref])[clone.ref].state is TaskState.RUNNING
+        room.make_vms(spec)
     assert room.right(room.move(room.place(vm, other))[vm.key]).host_ref == other.ref
 
 
