@@ -59,7 +59,8 @@ class _Free:
         room, layout = Room(fleet), fleet.layout
         hosts = np.flatnonzero((layout.host_zone == layout.zones.get(zone_id, -2)) & fleet.open)
         rows, row = np.unique(layout.disk_row[hosts], return_inverse=True)
-        reach = [layout.disk_rows[one][fleet.accessible[layout.disk_rows[one]]].tolist() for one in rows.tolist()]
+        stores = [layout.disks.rows[one] for one in rows.tolist()]
+        reach = [row[fleet.accessible[row]].tolist() for row in stores]
         space = {store: int(room.disk_gib[store]) for some in reach for store in some}
         return cls(room.vcpu[hosts], room.memory_mib[hosts], row, reach, space)
 

@@ -24,7 +24,7 @@ class Disks:
     """Free space while a role is placed; emptiest datastore first, ties by `rank` (one entry a datastore)."""
 
     def __init__(self, room: Room, ask: Ask, rank: Ints) -> None:
-        self._rows = room.fleet.layout.disk_rows
+        self._rows = room.fleet.layout.reach(ask.storage_class).rows
         self._usable = usable_datastores(room.fleet, ask, room)
         self._disk = ask.disk_gib or 0
         self._rank = rank

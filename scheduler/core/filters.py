@@ -36,19 +36,16 @@ def enough_memory(fleet: Fleet, ask: Ask, room: Room) -> Mask:
 
 
 def usable_datastores(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    """The datastores (one entry each) that would take this ask's disk."""
-    usable = fleet.accessible & (room.disk_gib >= (ask.disk_gib or 0))
-    if ask.storage_class is not None:
-        usable = usable & fleet.layout.of_class(ask.storage_class)
-    return usable
+    """The datastores (one entry each) that have the space for this ask's disk; of which class, the reach says."""
+    found: Mask = fleet.accessible & (room.disk_gib >= (ask.disk_gib or 0))
+    return found
 
 
 def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask:
     if ask.disk_gib is None:
         return np.ones(len(fleet.hosts), np.bool_)
     layout = fleet.layout
-    counted = np.concatenate(([0], np.cumsum(usable_datastores(fleet, ask, room)[layout.disk_row_members])))
-    reached = counted[layout.disk_row_ends] > counted[layout.disk_row_starts]
+    reached = layout.reach(ask.storage_class).sums(usable_datastores(fleet, ask, room).astype(np.int64)) > 0
     found: Mask = reached[layout.disk_row]
     return found
 

@@ -66,12 +66,40 @@ class Datastore(NamedTuple):
     limit_gib: int
     claimed_gib: int
     accessible: bool = True
-    storage_classes: tuple[str, ...] = ()
+    storage_classes: tuple[tuple[UUID, str], ...] = ()  # (zone, name): classes are a zone's own
     name: str = ""
 
     def stands_as(self, other: Datastore) -> bool:
         """Whether nothing but counters, name and accessibility differs."""
         return self.zones == other.zones and self.storage_classes == other.storage_classes
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The datastores that hosts reach, by index: one row for all hosts of a zone that reach the same ones."""
+
+    rows: tuple[Ints, ...]
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Where each row ends in `members`."""
+        return np.cumsum([len(row) for row in self.rows], dtype=np.int64)
+
+    @cached_property
+    def starts(self) -> Ints:
+        """Where each row begins in `members`."""
+        return self.ends - np.array([len(row) for row in self.rows], np.int64)
+
+    @cached_property
+    def members(self) -> Ints:
+        """The datastores of all rows, end to end."""
+        return np.concatenate([np.zeros(0, np.int64), *self.rows])
+
+    def sums(self, of_each: Ints) -> Ints:
+        """For each row the sum over its datastores of what `of_each` says (one entry a datastore)."""
+        summed = np.concatenate((np.zeros(1, np.int64), np.cumsum(of_each[self.members])))
+        found: Ints = summed[self.ends] - summed[self.starts]
+        return found
 
 
 @dataclass(frozen=True)
@@ -82,27 +110,12 @@ class Layout:
     datastores: Mapping[UUID, int]
     zones: Mapping[UUID, int]
     host_zone: Ints  # index of the zone, -1 outside zones
-    disk_row: Ints  # index into disk_rows
-    disk_rows: tuple[Ints, ...]  # datastores of the host's zone that it reaches, by index
+    disk_row: Ints  # index into the rows of `reach`
+    disks: Reach  # the datastores of the host's zone
+    disks_of_class: Mapping[str, Reach]  # those of them that are of this storage class there; the same rows
     network_row: Ints
     network_rows: tuple[frozenset[UUID], ...]
-    storage_classes: Mapping[str, Mask]  # one entry a datastore
     host_labels: tuple[Mapping[str, str], ...]
-
-    @cached_property
-    def disk_row_ends(self) -> Ints:
-        """Where each row ends in `disk_row_members`."""
-        return np.cumsum([len(row) for row in self.disk_rows], dtype=np.int64)
-
-    @cached_property
-    def disk_row_starts(self) -> Ints:
-        """Where each row begins in `disk_row_members`."""
-        return self.disk_row_ends - np.array([len(row) for row in self.disk_rows], np.int64)
-
-    @cached_property
-    def disk_row_members(self) -> Ints:
-        """The datastores of all rows, end to end."""
-        return np.concatenate([np.zeros(0, np.int64), *self.disk_rows])
 
     @cached_property
     def labelled(self) -> Mapping[tuple[str, str], Ints]:
@@ -113,9 +126,11 @@ class Layout:
                 found.setdefault(label, []).append(index)
         return {label: np.array(members, np.int64) for label, members in found.items()}
 
-    def of_class(self, name: str) -> Mask:
-        """The datastores of this storage class."""
-        return self.storage_classes.get(name, np.zeros(len(self.datastores), np.bool_))
+    def reach(self, storage_class: str | None) -> Reach:
+        """The datastores of each row that a disk of this storage class (None: any disk) may lie on."""
+        if storage_class is None:
+            return self.disks
+        return self.disks_of_class.get(storage_class) or Reach(tuple(row[:0] for row in self.disks.rows))
 
     def carries(self, label: tuple[str, str]) -> Mask:
         """The hosts that carry this label."""
@@ -142,18 +157,25 @@ def lay_out(hosts: Sequence[Host], datastores: Sequence[Datastore], zones: Seque
         return np.array(sorted(store_at[store] for store in usable.intersection(reached)), np.int64)
 
     disk_row, disk_keys = _rows([(host.zone_id, host.datastores) for host in hosts])
+    rows = [(zone_id, disks((zone_id, reached))) for zone_id, reached in disk_keys]
+    classes: dict[str, set[tuple[UUID | None, int]]] = {}
+    for at, store in enumerate(datastores):
+        for zone_id, name in store.storage_classes:
+            classes.setdefault(name, set()).add((zone_id, at))
     network_row, network_keys = _rows([host.networks for host in hosts])
-    names = {name for store in datastores for name in store.storage_classes}
     return Layout(
         hosts=host_at,
         datastores=store_at,
         zones=zone_at,
         host_zone=np.array([zone_at.get(host.zone_id, -1) if host.zone_id else -1 for host in hosts], np.int64),
         disk_row=disk_row,
-        disk_rows=tuple(disks(key) for key in disk_keys),
+        disks=Reach(tuple(row for _, row in rows)),
+        disks_of_class={
+            name: Reach(tuple(row[[(zone, at) in members for at in row.tolist()]] for zone, row in rows))
+            for name, members in classes.items()
+        },
         network_row=network_row,
         network_rows=tuple(frozenset(key) for key in network_keys),
-        storage_classes={n: np.array([n in s.storage_classes for s in datastores], np.bool_) for n in names},
         host_labels=tuple(host.labels for host in hosts),
     )
 

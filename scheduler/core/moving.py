@@ -149,7 +149,7 @@ class Work:
         """The open hosts that reach each accessible datastore."""
         layout = self.fleet.layout
         rows: dict[int, list[int]] = defaultdict(list)
-        for row, stores in enumerate(layout.disk_rows):
+        for row, stores in enumerate(layout.disks.rows):
             for store in stores.tolist():
                 rows[store].append(row)
         return {

@@ -84,16 +84,20 @@ class _Board:
         zones = self.zones if any(role.together for role in roles) else [0] * len(hosts)
         self.host_kinds = list(zip(zones, disk_rows, *eligible, strict=True))
         usable = [usable_datastores(room.fleet, role.ask, room).tolist() for role in roles]
-        reach = {row: frozenset(layout.disk_rows[row].tolist()) for row in set(disk_rows)}
+        rows_of = [layout.reach(role.ask.storage_class).rows for role in roles]
+        reach = [{row: frozenset(rows[row].tolist()) for row in set(disk_rows)} for rows in rows_of]
         self.store_kinds = [
-            (*(row for row, stores in sorted(reach.items()) if store in stores), -1, *(fits[store] for fits in usable))
+            tuple(
+                (fits[store], *(row for row, stores in sorted(of_role.items()) if store in stores))
+                for fits, of_role in zip(usable, reach, strict=True)
+            )
             for store in range(len(self.disk))
         ]
         self.pairs: list[list[Pair]] = [
             [(at, -1) for at in mine]
             if role.ask.disk_gib is None
-            else [(at, store) for at in mine for store in sorted(reach[disk_rows[at]]) if fits[store]]
-            for role, mine, fits in zip(roles, self.eligible, usable, strict=True)
+            else [(at, store) for at in mine for store in sorted(of_role[disk_rows[at]]) if fits[store]]
+            for role, mine, fits, of_role in zip(roles, self.eligible, usable, reach, strict=True)
         ]
 
     def place_from(self, at: int, done: int, start: int) -> bool:

@@ -23,8 +23,7 @@ def most_with_disks(look: Look, most: Ints) -> Ints:
     if not ask.disk_gib:
         return most
     disks = np.where(usable_datastores(look.fleet, ask, look.room), look.room.disk_gib // ask.disk_gib, 0)
-    counted = np.concatenate(([0], np.cumsum(disks[layout.disk_row_members])))
-    found: Ints = np.minimum(most, (counted[layout.disk_row_ends] - counted[layout.disk_row_starts])[_rows(look)])
+    found: Ints = np.minimum(most, layout.reach(ask.storage_class).sums(disks)[_rows(look)])
     return found
 
 

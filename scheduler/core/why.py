@@ -107,7 +107,7 @@ def _numbers(fleet: Fleet, ask: Ask, room: Room, name: str, hosts: Mask) -> dict
         asked = ask.vcpu if name == "cpu" else ask.memory_mib
         return {"asked": asked, "largest_free": int(free.max(initial=0)), "free_together": int(free.sum())}
     if name == "datastore":
-        rows = fleet.layout.disk_rows
+        rows = fleet.layout.reach(ask.storage_class).rows
         reached = {store for row in np.unique(fleet.layout.disk_row[hosts]).tolist() for store in rows[row].tolist()}
         space = [int(room.disk_gib[store]) for store in reached]
         return {"asked": ask.disk_gib or 0, "largest_free": max(space, default=0), "free_together": sum(space)}

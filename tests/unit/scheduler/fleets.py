@@ -25,6 +25,7 @@ STORES = [uid(3, n) for n in range(8)]
 NETWORKS = [uid(4, n) for n in range(2)]
 POOLS = [uid(5, n) for n in range(4)]
 AZ1 = (ZONES[0],)
+GOLD = tuple((zone, "gold") for zone in ZONES[:2])  # a storage class of these zones
 
 
 def host(number: int, zone: int = 0, vcpu: int = 8, memory_mib: int = 8, **changes: object) -> Host:
@@ -84,7 +85,7 @@ def small_fleets(draw: st.DrawFn, ample_disks: bool = False) -> Fleet:
             limit_gib=1000 if ample_disks else draw(st.integers(1, 5)),
             zones=draw(seldom(ZONES, ZONES[:1])),
             accessible=draw(seldom(True, False)),
-            storage_classes=draw(seldom(("gold",), ("gold", "fast"), ())),
+            storage_classes=draw(seldom(GOLD, GOLD[:1], GOLD[1:], (*GOLD, (ZONES[0], "fast")), ())),
         )
         for number in range(draw(st.integers(1, 3)))
     ]

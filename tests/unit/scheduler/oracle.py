@@ -45,7 +45,7 @@ def broken_rules(batch: Sequence[Ask], there: Fleet, plan: Plan) -> list[str]:
 def _bad_store(wanted: Ask, row: Host, chosen: Datastore) -> Iterator[str]:
     if chosen.id not in row.datastores or row.zone_id not in chosen.zones or not chosen.accessible:
         yield "on a datastore that it cannot use"
-    if wanted.storage_class is not None and wanted.storage_class not in chosen.storage_classes:
+    if wanted.storage_class is not None and (row.zone_id, wanted.storage_class) not in chosen.storage_classes:
         yield "on a datastore of another class"
 
 

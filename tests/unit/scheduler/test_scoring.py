@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.core.ask import Apart, Ask, Group, Plan, Policy
+from scheduler.core.ask import Apart, Ask, Group, NoRoom, Plan, Policy
 from scheduler.core.fleet import Fleet, Hold
 from scheduler.core.layout import Host
 from scheduler.core.place import place
 from scheduler.core.slots import Slots
 from tests.unit.scheduler.fleets import (
     AZ1,
+    GOLD,
     HOSTS,
     POOLS,
     STORES,
@@ -274,11 +275,38 @@ def test_a_datastore_serves_only_hosts_of_its_zones() -> None:
 
 def test_the_storage_class_is_kept() -> None:
     there = fleet(
-        [host(0, datastores=tuple(STORES[:2]))], [store(0, 900), store(1, 5, storage_classes=("gold", "fast"))]
+        [host(0, datastores=tuple(STORES[:2]))],
+        [store(0, 900), store(1, 5, storage_classes=(*GOLD, (ZONES[0], "fast")))],
     )
     plan = placed([ask(storage_class="gold")], there)
     assert plan.placements[0].datastore_id == STORES[1]
     assert not isinstance(place([ask(storage_class="tape")], there, policy=Policy.PACK, seed=1), Plan)
+
+
+@pytest.mark.parametrize("effort", [0, 100_000])
+def test_a_storage_class_is_what_the_hosts_own_zone_says(effort: int) -> None:
+    """Two zones share two datastores, and each calls another one gold."""
+    there = fleet(
+        [host(0, datastores=tuple(STORES[:2])), host(1, zone=1, datastores=tuple(STORES[:2]))],
+        [store(0, 3, storage_classes=GOLD[:1]), store(1, 2, storage_classes=GOLD[1:])],
+    )
+    wanted = asks(5, storage_class="gold", zones=tuple(ZONES))
+    plan = place(wanted, there, policy=Policy.PACK, seed=1, effort=effort)
+    assert isinstance(plan, Plan)
+    assert Counter((HOSTS.index(one.host_id), one.datastore_id) for one in plan.placements) == {
+        (0, STORES[0]): 3,
+        (1, STORES[1]): 2,
+    }
+    one_more = place([*wanted, ask(9, storage_class="gold", zones=tuple(ZONES))], there, policy=Policy.PACK, seed=1)
+    assert isinstance(one_more, NoRoom)
+    assert one_more.proven
+
+
+def test_another_class_is_another_layout() -> None:
+    there = fleet([host(0)], [store(0, 9)])
+    assert not isinstance(place([ask(storage_class="gold")], there, policy=Policy.PACK, seed=1), Plan)
+    changed = there.with_changes(datastores=[store(0, 9, storage_classes=GOLD)])
+    assert isinstance(place([ask(storage_class="gold")], changed, policy=Policy.PACK, seed=1), Plan)
 
 
 def test_an_ask_without_a_disk_needs_no_datastore() -> None:
