@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import allocations, capacity, pools, usage
+from .views import allocations, capacity, pools, usage, whatif
 
 urlpatterns = [
     path("tenants/<uuid:parent_pk>/pools", pools.TenantPoolEndpoint.as_view({"get": "list", "post": "create"})),
@@ -13,5 +13,6 @@ urlpatterns = [
     path("allocations/<uuid:pk>/why", allocations.AllocationEndpoint.as_view({"get": "why"})),
     path("tenants/<uuid:parent_pk>/usage", usage.TenantUsageEndpoint.as_view({"get": "retrieve"})),
     path("projects/<uuid:parent_pk>/usage", usage.ProjectUsageEndpoint.as_view({"get": "retrieve"})),
+    path("zones/<uuid:parent_pk>/what-if", whatif.WhatIfEndpoint.as_view({"post": "create"})),
     path("zones/<uuid:parent_pk>/capacity", capacity.CapacityEndpoint.as_view({"get": "retrieve"})),
 ]

@@ -1,20 +1,19 @@
-"""Fleets that are not there: after a plan, with more hosts, after many requests.
+"""Fleets that are not there: after a plan, with more hosts.
 
-Drains and lost zones: drain.py. What still fits, and how well: capacity.py. Hosts less: Fleet.without_hosts.
+Drains and lost zones: drain.py. Requests that come again: replay.py. What still fits, and how well: counting.py. Hosts
+less: Fleet.without_hosts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from uuid import UUID, uuid5
 
 import numpy as np
 
-from .ask import Ask, NoRoom, Plan, Policy
+from .ask import Ask, Plan, Policy
 from .fleet import Fleet
 from .layout import Host
-from .place import place
 from .roles import Order, Role, fill, roles_of
 from .room import Room, settled
 
@@ -25,10 +24,9 @@ def after(fleet: Fleet, asks: Sequence[Ask], plan: Plan) -> Fleet:
     for role in roles_of(asks):
         placed = [plan.placements[at] for at in role.at]
         hosts = np.array([fleet.layout.hosts[one.host_id] for one in placed], np.int64)
-        room.take(role.ask, np.bincount(hosts, minlength=len(fleet.hosts)))
-        for one in placed:
-            if one.datastore_id is not None:
-                room.disk_gib[fleet.layout.datastores[one.datastore_id]] -= role.ask.disk_gib or 0
+        room.take(role.ask, hosts)
+        stores = [fleet.layout.datastores[one.datastore_id] for one in placed if one.datastore_id is not None]
+        room.disk_gib = room.disk_gib - np.bincount(stores, minlength=len(room.disk_gib)) * (role.ask.disk_gib or 0)
     return settled(room)
 
 
@@ -51,25 +49,3 @@ def add_hosts(fleet: Fleet, like: Host, k: int, zone: UUID) -> Fleet:
         )
         for number in range(1, k + 1)
     )
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A batch that found no room: the how-manieth it was, and why."""
-
-    at: int
-    refused: NoRoom
-
-
-def replay(
-    fleet: Fleet, batches: Iterable[Sequence[Ask]], *, policy: Policy, seed: int, effort: int = 0
-) -> list[Refused]:
-    """Place these batches one after another, each beside all before it that found room; answers those that did not."""
-    found = []
-    for at, asks in enumerate(batches):
-        answer = place(asks, fleet, policy=policy, seed=seed + at, effort=effort)
-        if isinstance(answer, NoRoom):
-            found.append(Refused(at, answer))
-        else:
-            fleet = after(fleet, asks, answer)
-    return found

@@ -19,6 +19,7 @@ from .commands import (
     context,
     event,
     flavor,
+    foresight,
     image,
     member,
     operation,
@@ -56,6 +57,7 @@ app = typer.Typer(
 account.register(app)
 usage.register(app)
 access.register(cluster.app)
+foresight.register(zone.app)
 for _name, _noun in (
     ("context", context.app),
     ("site", site.app),
