@@ -169,6 +169,7 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "tenants.models.Role",
         "ProjectRoleEnum": "tenants.serializers.PROJECT_ROLE_CHOICES",
         "OperationPhaseEnum": "facet.operations.models.Phase",
+        "WhatIfKindEnum": "scheduler.serializers.whatif.KINDS",
     },
 }
 
