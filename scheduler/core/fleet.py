@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .layout import Datastore, Host, Ints, Layout, Mask, Zone, lay_out
 
+Floats = npt.NDArray[np.float64]
 Row = TypeVar("Row", Host, Datastore)
 
 
@@ -25,7 +26,7 @@ class Hold(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A pool's holds as columns: one entry a host that has any."""
+    """A pool's holds as columns: one entry a host that has any, in the order of the fleet's hosts."""
 
     at: Ints
     vcpu: Ints
@@ -34,7 +35,10 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Fleet:
-    """Made by `Fleet.of`. Columns have one entry a host (or datastore), in the order of `hosts` and `datastores`."""
+    """Made by `Fleet.of`. Columns have one entry a host (or datastore), in the order of `hosts` and `datastores`.
+
+    Free room is limit less claimed, and nothing where more is claimed.
+    """
 
     hosts: tuple[Host, ...]
     datastores: tuple[Datastore, ...]
@@ -46,9 +50,14 @@ class Fleet:
     vcpu_claimed: Ints
     memory_limit_mib: Ints
     memory_claimed_mib: Ints
+    vcpu_free: Ints
+    memory_free_mib: Ints
+    vcpu_part: Floats  # what part of the host one vCPU is
+    memory_part: Floats  # and one MiB
     accessible: Mask
     limit_gib: Ints
     claimed_gib: Ints
+    free_gib: Ints
 
     @classmethod
     def of(
@@ -61,6 +70,8 @@ class Fleet:
         """A fleet of these rows; `holds` by pool. Raises ValueError for ids listed twice and for too many hosts."""
         rows, stores, areas = tuple(hosts), tuple(datastores), tuple(zones)
         layout = lay_out(rows, stores, areas)
+        limits = _column(rows, "vcpu_limit"), _column(rows, "memory_limit_mib"), _column(stores, "limit_gib")
+        claims = _column(rows, "vcpu_claimed"), _column(rows, "memory_claimed_mib"), _column(stores, "claimed_gib")
         return cls(
             hosts=rows,
             datastores=stores,
@@ -68,13 +79,18 @@ class Fleet:
             holds={pool: _held(layout, found) for pool, found in (holds or {}).items()},
             layout=layout,
             open=_open(_column(rows, "open", np.bool_), areas, layout),
-            vcpu_limit=_column(rows, "vcpu_limit"),
-            vcpu_claimed=_column(rows, "vcpu_claimed"),
-            memory_limit_mib=_column(rows, "memory_limit_mib"),
-            memory_claimed_mib=_column(rows, "memory_claimed_mib"),
+            vcpu_limit=limits[0],
+            vcpu_claimed=claims[0],
+            memory_limit_mib=limits[1],
+            memory_claimed_mib=claims[1],
+            vcpu_free=_free(limits[0], claims[0]),
+            memory_free_mib=_free(limits[1], claims[1]),
+            vcpu_part=_part(limits[0]),
+            memory_part=_part(limits[1]),
             accessible=_column(stores, "accessible", np.bool_),
-            limit_gib=_column(stores, "limit_gib"),
-            claimed_gib=_column(stores, "claimed_gib"),
+            limit_gib=limits[2],
+            claimed_gib=claims[2],
+            free_gib=_free(limits[2], claims[2]),
         )
 
     def with_changes(
@@ -102,6 +118,9 @@ class Fleet:
                 areas,
                 {**self.listed_holds(), **(holds or {})},
             )
+        vcpu_limit, memory_limit = (_patched(self, rows, name) for name in ("vcpu_limit", "memory_limit_mib"))
+        vcpu, memory = (_patched(self, rows, name) for name in ("vcpu_claimed", "memory_claimed_mib"))
+        limit_gib, claimed_gib = (_patched(self, stores, name) for name in ("limit_gib", "claimed_gib"))
         return replace(
             self,
             hosts=rows.all,
@@ -109,13 +128,18 @@ class Fleet:
             zones=areas,
             holds={**self.holds, **{pool: _held(self.layout, found) for pool, found in (holds or {}).items()}},
             open=self._reopened(rows, areas),
-            vcpu_limit=_patched(self.vcpu_limit, rows, "vcpu_limit"),
-            vcpu_claimed=_patched(self.vcpu_claimed, rows, "vcpu_claimed"),
-            memory_limit_mib=_patched(self.memory_limit_mib, rows, "memory_limit_mib"),
-            memory_claimed_mib=_patched(self.memory_claimed_mib, rows, "memory_claimed_mib"),
-            accessible=_patched(self.accessible, stores, "accessible"),
-            limit_gib=_patched(self.limit_gib, stores, "limit_gib"),
-            claimed_gib=_patched(self.claimed_gib, stores, "claimed_gib"),
+            vcpu_limit=vcpu_limit,
+            vcpu_claimed=vcpu,
+            memory_limit_mib=memory_limit,
+            memory_claimed_mib=memory,
+            vcpu_free=_free(vcpu_limit, vcpu, self.vcpu_free, rows.at),
+            memory_free_mib=_free(memory_limit, memory, self.memory_free_mib, rows.at),
+            vcpu_part=self.vcpu_part if vcpu_limit is self.vcpu_limit else _part(vcpu_limit),
+            memory_part=self.memory_part if memory_limit is self.memory_limit_mib else _part(memory_limit),
+            accessible=_patched(self, stores, "accessible"),
+            limit_gib=limit_gib,
+            claimed_gib=claimed_gib,
+            free_gib=_free(limit_gib, claimed_gib, self.free_gib, stores.at),
         )
 
     def without_hosts(self, ids: Iterable[UUID]) -> Fleet:
@@ -141,8 +165,7 @@ class Fleet:
         if zones != self.zones:
             return _open(_column(rows.all, "open", np.bool_), zones, self.layout)
         active: dict[UUID | None, bool] = {zone.id: zone.active for zone in zones}
-        opened = [row._replace(open=row.open and active.get(row.zone_id, False)) for row in rows.changed]
-        return _patched(self.open, rows._replace(changed=opened), "open")
+        return _changed(self.open, rows.at, [row.open and active.get(row.zone_id, False) for row in rows.changed])
 
 
 class Merged(NamedTuple, Generic[Row]):
@@ -169,12 +192,28 @@ def _merged(old: tuple[Row, ...], index: Mapping[UUID, int], new: Iterable[Row])
     return Merged(tuple(rows), changed, at, moved)
 
 
-def _patched(column: npt.NDArray[Any], rows: Merged[Row], field: str) -> npt.NDArray[Any]:
-    if not rows.changed:
+def _patched(fleet: Fleet, rows: Merged[Host] | Merged[Datastore], field: str) -> npt.NDArray[Any]:
+    return _changed(getattr(fleet, field), rows.at, [getattr(row, field) for row in rows.changed])
+
+
+def _changed(column: npt.NDArray[Any], at: Sequence[int], values: Sequence[Any]) -> npt.NDArray[Any]:
+    """The column with these values; itself where it has them."""
+    if column[at].tolist() == values:
         return column
-    patched = column.copy()
-    patched[rows.at] = [getattr(row, field) for row in rows.changed]
-    return _fixed(patched)
+    changed = column.copy()
+    changed[at] = values
+    return _fixed(changed)
+
+
+def _free(limit: Ints, claimed: Ints, before: Ints | None = None, at: Sequence[int] = ()) -> Ints:
+    """Free room; where it is known from before, only what has changed is looked at."""
+    if before is None:
+        return _fixed(np.maximum(limit - claimed, 0))
+    return _changed(before, at, np.maximum(limit[at] - claimed[at], 0).tolist())
+
+
+def _part(limit: Ints) -> Floats:
+    return _fixed(1.0 / np.maximum(limit, 1))
 
 
 def _column(rows: Sequence[Any], field: str, kind: type[np.generic] = np.int64) -> npt.NDArray[Any]:
@@ -191,6 +230,7 @@ def _held(layout: Layout, holds: Iterable[Hold]) -> Held:
     known = [hold for hold in holds if hold.host_id in layout.hosts]
     if len({hold.host_id for hold in known}) < len(known):
         raise ValueError("a pool has one hold on a host")
+    known.sort(key=lambda hold: layout.hosts[hold.host_id])
     at = np.array([layout.hosts[hold.host_id] for hold in known], np.int64)
     return Held(_fixed(at), _column(known, "vcpu"), _column(known, "memory_mib"))
 

@@ -15,7 +15,7 @@ import numpy as np
 from .ask import Ask, Group, Policy
 from .fleet import Fleet, Hold
 from .layout import Ints, Mask
-from .roles import Choice, Order, Role, fill, hardest_first, places_for
+from .roles import Choice, Order, Role, alike, fill, hardest_first, places_for
 from .room import Room
 from .standing import Left, Moved, Standing
 from .why import refusal, why_these
@@ -89,16 +89,22 @@ class Work:
                 self._record(kind, found, proven=len(kinds) == 1 and not kind.role().together)
 
     def _kinds(self, movers: Sequence[Mover]) -> list[Kind]:
-        groups: dict[Group, Group] = {}
-        kinds: dict[tuple[object, ...], list[Mover]] = defaultdict(list)
-        for mover in movers:
-            group = mover.ask.group
-            if group is not None:
-                if group not in groups:
-                    groups[group] = replace(group, members=tuple(self.members.get(group.key, ())))
-                mover = replace(mover, ask=replace(mover.ask, group=groups[group]))
-            kinds[mover.ask.kind, mover.standing.datastore_id, mover.inside].append(mover)
-        return [Kind(some[0].ask, some) for some in kinds.values()]
+        """Movers that are equal, with the members of their groups that stay."""
+        groups: dict[str, Group] = {}
+        asks = [self._joined(mover.ask, groups) for mover in movers]
+        stays = [store if (store := mover.standing.datastore_id) in self._reach else None for mover in movers]
+        also = [(store, mover.inside) for store, mover in zip(stays, movers, strict=True)]
+        return [Kind(asks[some[0]], [movers[at] for at in some]) for some in alike(asks, also)]
+
+    def _joined(self, ask: Ask, groups: dict[str, Group]) -> Ask:
+        group = ask.group
+        if group is None:
+            return ask
+        known = groups.get(group.key)
+        if known is None or known != replace(group, members=known.members):
+            known = replace(group, members=tuple(self.members.get(group.key, ())))
+            groups[group.key] = known
+        return replace(ask, group=known)
 
     def _place(self, unit: Sequence[Kind]) -> list[list[Found]]:
         """What each kind gets. A unit is one kind, or those of a group that must stay together."""
@@ -125,9 +131,8 @@ class Work:
         for ask, reach in self._ways(kind):
             hosts = among if reach is None else reach if among is None else among & reach
             held = room.guaranteed(ask.pools)
-            before = None if held is None else (held[0].copy(), held[1].copy())
             choice = fill(replace(kind.role(done), ask=ask), room, self.order, self.policy, among=hosts)
-            found.append(Found(choice, ask.disk_gib or 0, _eaten(ask, choice.hosts, before)))
+            found.append(Found(choice, ask.disk_gib or 0, _eaten(ask, choice.hosts, held)))
             done += len(choice.hosts)
             if done == len(kind.movers):
                 break
@@ -140,7 +145,7 @@ class Work:
         store = mover.standing.datastore_id
         if kind.ask.disk_gib is not None and store is not None:
             reach = self._reach.get(store)
-            if reach is not None and reach.any():
+            if reach is not None:
                 yield from ((replace(ask, disk_gib=None), reach) for ask in asks)
         yield from ((ask, None) for ask in asks)
 
@@ -152,11 +157,12 @@ class Work:
         for row, stores in enumerate(layout.disks.rows):
             for store in stores.tolist():
                 rows[store].append(row)
-        return {
-            self.fleet.datastores[store].id: np.isin(layout.disk_row, some) & self.fleet.open
-            for store, some in rows.items()
-            if self.fleet.accessible[store]
-        }
+        found = {}
+        for store in np.flatnonzero(self.fleet.accessible).tolist():
+            hosts = np.isin(layout.disk_row, rows[store]) & self.fleet.open
+            if hosts.any():
+                found[self.fleet.datastores[store].id] = hosts
+        return found
 
     def _record(self, kind: Kind, found: Sequence[Found], *, proven: bool) -> None:
         movers = iter(kind.movers)

@@ -83,16 +83,12 @@ def _try(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy, weig
     choices: list[Choice] = []
     for at, role in enumerate(roles):
         loss = _loss(role, roles[at + 1 :], room) if weigh_loss else None
-        sharing = [other for other in roles[at:] if role.together and _one_group(role, other)]
+        sharing = [other for other in roles[at:] if role.ask.group == other.ask.group] if role.together else []
         among = _place_for(sharing, room, order, policy) if len(sharing) > 1 else None
         choices.append(fill(role, room, order, policy, loss, among))
         if len(choices[at].hosts) < len(role.at):
             break
     return Try(roles, choices, room)
-
-
-def _one_group(role: Role, other: Role) -> bool:
-    return role.ask.group == other.ask.group
 
 
 def _place_for(roles: Sequence[Role], room: Room, order: Order, policy: Policy) -> Mask | None:
@@ -115,7 +111,7 @@ def _loss(role: Role, later: Sequence[Role], room: Room) -> Ints:
     """On each host, the slots of later roles that one of this role would cost; a host counts by itself."""
     everywhere = np.flatnonzero(sift(room.fleet, role.ask, room).mask)
     tried = room.copy()
-    tried.take(role.ask, np.bincount(everywhere, minlength=len(room.vcpu)))
+    tried.take(role.ask, everywhere)
     lost = np.zeros_like(room.vcpu)
     for other in later:
         fits = np.flatnonzero(sift(room.fleet, other.ask, room).mask)
@@ -131,7 +127,7 @@ def _hopeless(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy)
             return True
     room = Room(fleet)
     anyone = np.any([sift(fleet, role.ask, room).mask for role in roles], axis=0)
-    held = room.guaranteed(frozenset(pool for role in roles for pool in role.ask.pools))
+    held = room.guaranteed(dict.fromkeys(pool for role in roles for pool in role.ask.pools))
     vcpu, memory = (room.vcpu, room.memory_mib) if held is None else (room.vcpu + held[0], room.memory_mib + held[1])
     asked_vcpu = sum(len(role.at) * role.ask.vcpu for role in roles)
     asked_memory = sum(len(role.at) * role.ask.memory_mib for role in roles)

@@ -1,4 +1,4 @@
-"""What is left while a batch is being decided: the one thing in the core that is written to, by one decision alone."""
+"""What is left while a batch is being decided: the one thing in the core that changes, in the hands of one decision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from .ask import Apart, Ask, Group, Level
-from .fleet import Fleet, Hold
+from .fleet import Fleet, Held, Hold
 from .layout import Ints
 
 
@@ -17,52 +17,54 @@ class Room:
 
     A claim eats its pool's hold on the host first and free room for the rest, each resource by itself: the arithmetic
     of the ledger. Free room is never below zero here: what is overdrawn takes nothing from free room, holds still give.
+    Arrays are replaced, never edited: those of the fleet serve as they are, and a copy costs next to nothing.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.vcpu: Ints = np.maximum(fleet.vcpu_limit - fleet.vcpu_claimed, 0)
-        self.memory_mib: Ints = np.maximum(fleet.memory_limit_mib - fleet.memory_claimed_mib, 0)
-        self.disk_gib: Ints = np.maximum(fleet.limit_gib - fleet.claimed_gib, 0)
-        self._held: dict[UUID, tuple[Ints, Ints]] = {}
+        self.vcpu: Ints = fleet.vcpu_free
+        self.memory_mib: Ints = fleet.memory_free_mib
+        self.disk_gib: Ints = fleet.free_gib
+        self._eaten: dict[UUID, Held] = {}  # what is left of the holds that were eaten of
+        self._guaranteed: dict[tuple[UUID, ...], tuple[Ints, Ints] | None] = {}
         self._members: dict[str, Ints] = {}
 
     def copy(self) -> Room:
         """The same room, to be tried on."""
         other = object.__new__(Room)
         other.fleet = self.fleet
-        other.vcpu, other.memory_mib, other.disk_gib = self.vcpu.copy(), self.memory_mib.copy(), self.disk_gib.copy()
-        other._held = {pool: (vcpu.copy(), memory.copy()) for pool, (vcpu, memory) in self._held.items()}
-        other._members = {key: count.copy() for key, count in self._members.items()}
+        other.vcpu, other.memory_mib, other.disk_gib = self.vcpu, self.memory_mib, self.disk_gib
+        other._eaten, other._guaranteed = self._eaten.copy(), self._guaranteed.copy()
+        other._members = self._members.copy()
         return other
 
-    def held(self, pool: UUID) -> tuple[Ints, Ints] | None:
-        """vCPU and MiB kept for this pool, one entry a host; None when it has no holds."""
-        if pool not in self._held:
-            found = self.fleet.holds.get(pool)
-            if found is None or not len(found.at):
-                return None
-            vcpu, memory = np.zeros_like(self.vcpu), np.zeros_like(self.memory_mib)
-            vcpu[found.at], memory[found.at] = found.vcpu, found.memory_mib
-            self._held[pool] = (vcpu, memory)
-        return self._held[pool]
+    def guaranteed(self, pools: Iterable[UUID]) -> tuple[Ints, Ints] | None:
+        """vCPU and MiB that these pools hold together, one entry a host; None when there is nothing."""
+        key = tuple(pools)
+        if key not in self._guaranteed:
+            self._guaranteed[key] = self._summed([held for pool in key if (held := self._held(pool)) is not None])
+        return self._guaranteed[key]
+
+    def _held(self, pool: UUID) -> Held | None:
+        return self._eaten.get(pool) or self.fleet.holds.get(pool)
+
+    def _summed(self, holds: Iterable[Held]) -> tuple[Ints, Ints] | None:
+        holds = [held for held in holds if len(held.at)]
+        if not holds:
+            return None
+        vcpu, memory = np.zeros_like(self.vcpu), np.zeros_like(self.memory_mib)
+        for held in holds:
+            vcpu[held.at] += held.vcpu
+            memory[held.at] += held.memory_mib
+        return vcpu, memory
 
     def holds(self) -> dict[UUID, list[Hold]]:
-        """What is left of the holds that were looked at, as rows, by pool."""
-        found = {}
-        for pool, (vcpu, memory) in self._held.items():
-            at = np.flatnonzero(vcpu | memory).tolist()
-            found[pool] = [Hold(self.fleet.hosts[one].id, int(vcpu[one]), int(memory[one])) for one in at]
+        """What is left of the holds that were eaten of, as rows, by pool."""
+        found: dict[UUID, list[Hold]] = {}
+        for pool, held in self._eaten.items():
+            rows = zip(held.at.tolist(), held.vcpu.tolist(), held.memory_mib.tolist(), strict=True)
+            found[pool] = [Hold(self.fleet.hosts[at].id, v, m) for at, v, m in rows if v or m]
         return found
-
-    def guaranteed(self, pools: Iterable[UUID]) -> tuple[Ints, Ints] | None:
-        """What these pools hold together, one entry a host; None when there is nothing."""
-        held = [found for found in map(self.held, pools) if found is not None]
-        if not held:
-            return None
-        if len(held) == 1:
-            return held[0]
-        return np.sum([vcpu for vcpu, _ in held], axis=0), np.sum([memory for _, memory in held], axis=0)
 
     def vcpu_for(self, ask: Ask) -> Ints:
         """vCPU that this ask may use, one entry a host."""
@@ -77,12 +79,9 @@ class Room:
     def members(self, group: Group) -> Ints:
         """How many members of the group each host has."""
         if group.key not in self._members:
-            count = np.zeros(len(self.fleet.hosts), np.int64)
-            for host in group.members:
-                at = self.fleet.layout.hosts.get(host)
-                if at is not None:
-                    count[at] += 1
-            self._members[group.key] = count
+            index = self.fleet.layout.hosts
+            known = [at for at in map(index.get, group.members) if at is not None]
+            self._members[group.key] = np.bincount(known, minlength=len(self.fleet.hosts)).astype(np.int64)
         return self._members[group.key]
 
     def beside(self, group: Group) -> Ints:
@@ -100,36 +99,50 @@ class Room:
     def slots(self, ask: Ask, hosts: Ints, most: int) -> Ints:
         """How many of this ask each of these hosts can take one after another, at most `most`; datastores aside."""
         found = np.full(len(hosts), most, np.int64)
-        if ask.vcpu:
-            np.minimum(found, self.vcpu_for(ask)[hosts] // ask.vcpu, out=found)
-        if ask.memory_mib:
-            np.minimum(found, self.memory_for(ask)[hosts] // ask.memory_mib, out=found)
+        for free, amount in ((self.vcpu_for(ask), ask.vcpu), (self.memory_for(ask), ask.memory_mib)):
+            if amount:
+                np.minimum(found, free[hosts] // amount, out=found)
         if ask.group and ask.group.apart is Apart.REQUIRED:
             np.minimum(found, np.maximum(1 - self.members(ask.group)[hosts], 0), out=found)
         return found
 
-    def take(self, ask: Ask, count: Ints) -> None:
-        """Claim vCPU and memory for `count` of this ask (one entry a host). There must be room."""
+    def take(self, ask: Ask, hosts: Ints) -> None:
+        """Claim vCPU and memory for one such ask on each of these hosts, a host once for each. There must be room."""
+        at, count = np.unique(hosts, return_counts=True)
         vcpu, memory = count * ask.vcpu, count * ask.memory_mib
         for pool in ask.pools:
-            held = self.held(pool)
-            if held is not None:
-                for kept, wanted in zip(held, (vcpu, memory), strict=True):
-                    eaten = np.minimum(kept, wanted)
-                    kept -= eaten
-                    wanted -= eaten
-        self.vcpu -= vcpu
-        self.memory_mib -= memory
+            held = self._held(pool)
+            if held is not None and len(held.at):
+                self._eat(pool, held, at, vcpu, memory)
+        self.vcpu, self.memory_mib = _less(self.vcpu, at, vcpu), _less(self.memory_mib, at, memory)
         if ask.group:
-            self.members(ask.group)
-            self._members[ask.group.key] = self._members[ask.group.key] + count
+            self._members[ask.group.key] = _less(self.members(ask.group), at, -count)
+
+    def _eat(self, pool: UUID, held: Held, at: Ints, vcpu: Ints, memory: Ints) -> None:
+        """Take what the pool holds on these hosts off what is wanted there."""
+        place = np.minimum(np.searchsorted(held.at, at), len(held.at) - 1)
+        there = np.flatnonzero(held.at[place] == at)
+        if not len(there):
+            return
+        place = place[there]
+        eaten, eaten_mib = np.minimum(held.vcpu[place], vcpu[there]), np.minimum(held.memory_mib[place], memory[there])
+        vcpu[there] -= eaten
+        memory[there] -= eaten_mib
+        self._eaten[pool] = Held(held.at, _less(held.vcpu, place, eaten), _less(held.memory_mib, place, eaten_mib))
+        self._guaranteed = {pools: found for pools, found in self._guaranteed.items() if pool not in pools}
+
+
+def _less(column: Ints, at: Ints, amounts: Ints) -> Ints:
+    found = column.copy()
+    found[at] -= amounts
+    return found
 
 
 def settled(room: Room) -> Fleet:
     """The fleet when all that was taken of its room is claimed: claims eat holds first, as in the ledger."""
-    fleet, before = room.fleet, Room(room.fleet)
-    vcpu, memory = before.vcpu - room.vcpu, before.memory_mib - room.memory_mib
-    disk = before.disk_gib - room.disk_gib
+    fleet = room.fleet
+    vcpu, memory = fleet.vcpu_free - room.vcpu, fleet.memory_free_mib - room.memory_mib
+    disk = fleet.free_gib - room.disk_gib
     hosts = [(fleet.hosts[at], int(vcpu[at]), int(memory[at])) for at in np.flatnonzero(vcpu | memory).tolist()]
     stores = [(fleet.datastores[at], int(disk[at])) for at in np.flatnonzero(disk).tolist()]
     return fleet.with_changes(

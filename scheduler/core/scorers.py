@@ -12,14 +12,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from .ask import Ask, Policy
-from .fleet import Fleet
+from .fleet import Fleet, Floats
 from .layout import Ints
 from .room import Room
-
-Floats = npt.NDArray[np.float64]
 
 PACK_LEVELS = 64  # hosts that are about as full are equally good, so the shuffle has something to choose from
 SPREAD_LEVELS = (1 << 16) - 1
@@ -40,14 +37,12 @@ class Look:
     @cached_property
     def free(self) -> tuple[Floats, Floats]:
         """The free parts of vCPU and memory before this role, 0 to 1."""
-        vcpu, memory = self.room.vcpu[self.hosts], self.room.memory_mib[self.hosts]
-        return vcpu * self.parts[0], memory * self.parts[1]
+        return self.room.vcpu[self.hosts] * self.parts[0], self.room.memory_mib[self.hosts] * self.parts[1]
 
     @cached_property
     def parts(self) -> tuple[Floats, Floats]:
         """What part of the host one vCPU and one MiB are."""
-        limits = self.fleet.vcpu_limit[self.hosts], self.fleet.memory_limit_mib[self.hosts]
-        return 1.0 / np.maximum(limits[0], 1), 1.0 / np.maximum(limits[1], 1)
+        return self.fleet.vcpu_part[self.hosts], self.fleet.memory_part[self.hosts]
 
     @cached_property
     def held(self) -> tuple[Ints, Ints] | None:
@@ -62,15 +57,17 @@ class Look:
         return levels
 
 
-Scorer = Callable[[Look, Ints, Ints], Ints | int]
+Entries = Ints | slice
+Depth = Ints | int  # one for each entry, or one for all
+Scorer = Callable[[Look, Entries, Depth], Ints | int]  # a number is the score of all
 
 
-def loss(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+def loss(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """How many slots of the roles still to come would be lost on this host."""
     return 0 if look.loss is None else look.loss[entries]
 
 
-def members(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+def members(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """Members of the group that share the host."""
     group = look.ask.group
     if group is None or not group.avoids_sharing:
@@ -78,7 +75,7 @@ def members(look: Look, entries: Ints, depth: Ints) -> Ints | int:
     return look.room.members(group)[look.hosts[entries]] + depth
 
 
-def labels(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+def labels(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """Preferred labels that it lacks, and labels to avoid that it carries."""
     if not look.ask.prefer and not look.ask.avoid:
         return 0
@@ -90,18 +87,17 @@ def labels(look: Look, entries: Ints, depth: Ints) -> Ints | int:
     return wrong[entries]
 
 
-def guarantee(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+def guarantee(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """0: inside room kept for its pool; 1: partly; 2: free room, which others could use."""
     if look.held is None:
         return 2
     vcpu, memory = look.held[0][entries], look.held[1][entries]
     inside = ((depth + 1) * look.ask.vcpu <= vcpu) & ((depth + 1) * look.ask.memory_mib <= memory)
     partly = (depth * look.ask.vcpu < vcpu) | (depth * look.ask.memory_mib < memory)
-    found: Ints = np.where(inside, 0, np.where(partly, 1, 2))
-    return found
+    return 2 - inside.astype(np.int64) - partly  # what is inside is partly so as well
 
 
-def usage(look: Look, entries: Ints, depth: Ints) -> Ints | int:
+def usage(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """Pack: how empty the host was before this role. Spread: how full it is with this slot. Its scarcest resource."""
     if look.policy is Policy.PACK:
         return look.emptiness[entries]
@@ -110,8 +106,9 @@ def usage(look: Look, entries: Ints, depth: Ints) -> Ints | int:
         vcpu, memory = np.maximum(vcpu - look.held[0][entries], 0), np.maximum(memory - look.held[1][entries], 0)
     free_vcpu = look.free[0][entries] - vcpu * look.parts[0][entries]
     free_memory = look.free[1][entries] - memory * look.parts[1][entries]
-    used = np.clip(1.0 - np.minimum(free_vcpu, free_memory), 0.0, 1.0)
-    return (used * SPREAD_LEVELS).astype(np.int64)
+    used = np.minimum(np.maximum(1.0 - np.minimum(free_vcpu, free_memory), 0.0), 1.0)
+    found: Ints = (used * SPREAD_LEVELS).astype(np.int64)
+    return found
 
 
 class Scored(NamedTuple):
@@ -132,12 +129,19 @@ SCORERS = (
 SHUFFLE_BITS = 17  # 61 bits in all
 
 
-def key(look: Look, entries: Ints, depth: Ints) -> Ints:
+def key(look: Look, entries: Entries, depth: Depth) -> Ints:
     """The keys of these slots; a score too large for its bits counts as the largest."""
-    found: Ints = np.zeros(len(entries), np.int64)
-    for _, bits, score in SCORERS:
-        found = (found << bits) | np.minimum(score(look, entries, depth), (1 << bits) - 1)
-    return (found << SHUFFLE_BITS) | look.shuffle[entries]
+    found: Ints = look.shuffle[entries]
+    same = 0  # what is equal for all
+    shift = SHUFFLE_BITS
+    for _, bits, score in reversed(SCORERS):
+        one = score(look, entries, depth)
+        if isinstance(one, int):
+            same |= min(one, (1 << bits) - 1) << shift
+        else:
+            found = found | (np.minimum(one, (1 << bits) - 1) << shift)
+        shift += bits
+    return found | same
 
 
 def scores(one: int) -> dict[str, int]:

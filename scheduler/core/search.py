@@ -69,7 +69,7 @@ class _Board:
         self.vcpu: list[int] = room.vcpu[hosts].tolist()
         self.memory: list[int] = room.memory_mib[hosts].tolist()
         self.disk: list[int] = room.disk_gib.tolist()
-        found = {pool: room.held(pool) for pool in sorted({pool for role in roles for pool in role.ask.pools})}
+        found = {pool: room.guaranteed([pool]) for pool in sorted({pool for role in roles for pool in role.ask.pools})}
         self.held = {pool: (h[0][hosts].tolist(), h[1][hosts].tolist()) for pool, h in found.items() if h is not None}
         groups = {role.ask.group for role in roles if role.ask.group and (role.apart or role.together)}
         self.members: dict[str, list[int]] = {group.key: room.members(group)[hosts].tolist() for group in groups}

@@ -12,7 +12,11 @@ import numpy as np
 
 from .layout import Ints, Mask
 
-Keys = Callable[[Ints, Ints], Ints]  # (entries of the candidates, depths) -> a key for each pair, smallest first
+Entries = Ints | slice
+Keys = Callable[[Entries, Ints | int], Ints]  # (candidates, a depth for each or for all) -> keys, smallest first
+
+ALL = slice(None)
+TAKEN = np.iinfo(np.int64).max  # stands for the key of a candidate without slots
 
 
 class Slots:
@@ -25,7 +29,7 @@ class Slots:
         self._keys = keys
         self.most = most
         self.taken = np.zeros_like(most)
-        self._heads = keys(np.arange(len(most)), self.taken)  # the key of each candidate's next slot
+        self._heads = keys(ALL, 0)  # the key of each candidate's next slot
 
     def best(self, wanted: int, among: Ints | None = None) -> Ints:
         """The entries of the `wanted` best slots left, best first; fewer when there are no more.
@@ -33,6 +37,8 @@ class Slots:
         A candidate's slots are looked at in doubling numbers, and only while all of those seen so far are among the
         best: the work grows with candidates + wanted, whatever the number of slots.
         """
+        if wanted == 1 and among is None:
+            return self._first()
         left = self.most - self.taken
         seen = np.minimum(left, 1)
         entries = np.flatnonzero(seen) if among is None else among[seen[among] > 0]
@@ -52,6 +58,12 @@ class Slots:
             entries = np.concatenate((entries, added))
             found = np.concatenate((found, self._keys(added, self.taken[added] + seen[added] + offset)))
             seen[grow] += more
+
+    def _first(self) -> Ints:
+        heads = np.where(self.most > self.taken, self._heads, TAKEN)
+        if not len(heads) or heads.min() == TAKEN:
+            return np.zeros(0, np.int64)
+        return np.array([np.argmin(heads)], np.int64)
 
     def keys_of(self, entries: Ints) -> Ints:
         """The keys of the next slots of these entries, an entry once for each slot."""
@@ -77,11 +89,11 @@ class Slots:
         """These candidates have no slots left."""
         self.most = np.where(entries, self.taken, self.most)
 
-    def next_but(self, entry: int, among: Mask) -> tuple[int, int] | None:
-        """The entry and key of the best slot left among these candidates, `entry` itself left out."""
-        others = np.flatnonzero(among & (self.most > self.taken))
-        others = others[others != entry]
-        if not len(others):
-            return None
-        best = others[np.argmin(self._heads[others])]
-        return int(best), int(self._heads[best])
+    def next_but(self, entry: int, among: Mask | None = None) -> tuple[int, int] | None:
+        """The entry and key of the best slot left (among these candidates), `entry` itself left out."""
+        heads = np.where(
+            self.most > self.taken if among is None else among & (self.most > self.taken), self._heads, TAKEN
+        )
+        heads[entry] = TAKEN
+        best = int(np.argmin(heads))
+        return None if heads[best] == TAKEN else (best, int(heads[best]))

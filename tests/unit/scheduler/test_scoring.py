@@ -136,8 +136,9 @@ def test_the_best_slots_are_the_smallest_of_all(data: st.DataObject) -> None:
     taken = [data.draw(st.integers(0, len(row))) for row in table]
     wanted = data.draw(st.integers(1, 30))
 
-    def keys(entries: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        pairs = zip(entries.tolist(), depth.tolist(), strict=True)
+    def keys(entries: np.ndarray | slice, depth: np.ndarray | int) -> np.ndarray:
+        some = np.arange(len(table))[entries]
+        pairs = zip(some.tolist(), np.broadcast_to(depth, some.shape).tolist(), strict=True)
         return np.array([(table[e][d] if d < len(table[e]) else 999) * 100 + e for e, d in pairs], np.int64)
 
     slots = Slots(keys, np.array([len(row) for row in table]))
