@@ -64,7 +64,7 @@ class Site:
     by_hand: ByHand
     vsphere_cluster: str
     datastore: str
-    other_datastore: str  # reached by all hosts
     network: str
     template: str  # with a disk of at least 2 GiB
     simulated: bool
+    other_datastore: str = ""  # reached by all hosts; the suite needs it
