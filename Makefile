@@ -1,8 +1,11 @@
 # Everything runs from .venv, which is made from the hashed lock. Relative paths only: the folder may have spaces in its name.
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop test check lint bench clean
+.PHONY: help demo run stop test check lint bench gauntlet clean
 PYTHON ?= python3
 ONLY ?=
+N ?=
+SEED ?=
+MINUTES ?=
 export PYTHONPATH :=
 
 help:  ## list the targets
@@ -39,6 +42,9 @@ lint: .venv/ready  ## format, lint, types, import contracts, migrations
 
 bench: .venv/ready  ## measure (ONLY=ledger|vsphere|clusters|console|engine)
 	@.venv/bin/python -m tests.bench $(ONLY)
+
+gauntlet: .venv/ready  ## race and kill processes on the ledger (N=8 SEED= MINUTES=2); fails on the first broken law
+	@.venv/bin/python -m tests.gauntlet $(if $(N),--clients $(N)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:  ## remove what was built; .facet (your data) stays
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

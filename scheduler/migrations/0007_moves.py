@@ -269,7 +269,7 @@ begin
     select ledger_move_quota(array_agg(a.zone_id), array_agg(a.vcpu), array_agg(a.memory_mib), array_agg(a.storage_gib), -1)
     into crossing from unnest(here) m join scheduler_allocation a on a.id = m.source_id and a.zone_id <> m.zone_id;
 
-    update scheduler_allocation a set released = now() from unnest(here) m where a.id = m.source_id;
+    update scheduler_allocation a set released = greatest(now(), a.created) from unnest(here) m where a.id = m.source_id;
     insert into scheduler_allocation (id, tenant_id, project_id, zone_id, pool_id, host_id, datastore_id, holder, vcpu,
             memory_mib, storage_gib, vcpu_from_hold, memory_from_hold_mib, ask, why, created)
         select m.id, a.tenant_id, a.project_id, m.zone_id, m.pool_id, m.host_id, m.datastore_id, a.holder, a.vcpu,
@@ -278,7 +278,7 @@ begin
                    then least(a.vcpu_from_hold, a.vcpu - m.vcpu_from_hold) else 0 end,
                m.memory_from_hold_mib + case when m.pool_id = a.pool_id
                    then least(a.memory_from_hold_mib, a.memory_mib - m.memory_from_hold_mib) else 0 end,
-               a.ask, m.why, now()
+               a.ask, m.why, greatest(now(), a.created)
         from unnest(here) m join scheduler_allocation a on a.id = m.source_id;
     update scheduler_move m set phase = 'done', ended_at = now() from unnest(here) h where m.id = h.id;
     perform ledger_give_back(p_tenant, p_project, shares, crossing);
@@ -350,7 +350,7 @@ begin
         select row(m.zone_id, m.pool_id, m.host_id, m.datastore_id, m.vcpu, m.memory_mib, m.storage_gib,
                    m.vcpu_from_hold, m.memory_from_hold_mib, m.pool_id <> g.pool_id)::ledger_share
         from unnest(away) m join unnest(gone) g on g.id = m.source_id) x;
-    update scheduler_allocation a set released = now() from unnest(gone) g where a.id = g.id;
+    update scheduler_allocation a set released = greatest(now(), a.created) from unnest(gone) g where a.id = g.id;
     update scheduler_move m set phase = 'undone', ended_at = now() from unnest(away) w where m.id = w.id;
 
     select coalesce(jsonb_agg(x), '[]') into give_back from (
