@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -69,10 +70,20 @@ class PoolChange(StrictSerializer):
     with_zones = serializers.ListField(child=Text(max_length=63), max_length=64, required=False, help_text=WITH_ZONES)
 
 
+class IdField(serializers.UUIDField):
+    """An id that was written as one: numbers are not taken for it."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        found: UUID = super().to_internal_value(data)
+        return found
+
+
 class TransferRequest(StrictSerializer):
     """Guaranteed room that goes to another pool of the same zone."""
 
-    to = serializers.UUIDField(help_text="the pool that gets it")
+    to = IdField(help_text="the pool that gets it")
     vcpu = WholeNumber(minimum=1, maximum=MOST, required=False, default=0)
     memory_mib = WholeNumber(minimum=1, maximum=MOST, required=False, default=0)
 

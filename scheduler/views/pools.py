@@ -99,6 +99,7 @@ class PoolEndpoint(PoolView):
         "transfer": "tenant-pool.write",
         "take_spare": "tenant-pool.write",
     }
+    conditional = frozenset({"transfer", "take_spare"})
     requests = {"update": shapes.PoolChange, "transfer": shapes.TransferRequest}
     answers = {
         "transfer": (202, accepted("pool", shapes.PoolSerializer)),

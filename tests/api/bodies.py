@@ -13,6 +13,7 @@ KNOWN: dict[str, Any] = {
     "zones": ["az1"],
     "site": "dc1",
     "selector": {"vsphere_cluster": "rack-3"},
+    "datastores": ["ssd-1"],
     "driver": "vsphere",
     "endpoint": "https://127.0.0.1:9/sdk",
     "username": "root",
@@ -33,6 +34,7 @@ def valid(call: Call) -> dict[str, Any]:
         "members": {"user": "acme-editor"},
         "quota": {"limits": LIMITS.get(first)},
         "node-pools": {"size": 2},
+        "transfer": {"to": described.ANY_ID, "vcpu": 1},
     }.get(last, {})
     assert call.body is not None
     body: dict[str, Any] = described.minimal(call.body, KNOWN | {"role": ROLES.get(first, "auditor")})

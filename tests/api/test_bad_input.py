@@ -170,7 +170,8 @@ def test_bad_input_names_the_field_and_holds_nothing(here):
     for call in reversed(takers):  # tenants before projects: a project's pool is cut from its tenant's
         answer = it.call(call.method, path_of(call, ids), valid(call))
         silent = call.path.endswith("/kubeconfig") and answer.status == 409  # nothing answers at its address
-        if answer.status >= 300 and not silent:
+        alone = call.path.endswith("/transfer") and answer.status == 422 and list(answer["errors"]) == ["to"]
+        if answer.status >= 300 and not silent and not alone:  # (alone: no other pool is there to give to)
             faults.append(f"{call}: the valid body of these tests is none: {answer}")
     assert not faults, "\n".join(faults)
 

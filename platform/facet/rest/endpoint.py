@@ -43,6 +43,7 @@ class Endpoint(GenericViewSet[Any]):
     placing: ClassVar[bool] = False
     public: ClassVar[frozenset[str]] = frozenset()  # actions open to anyone
     secret_answers: ClassVar[frozenset[str]] = frozenset()  # actions whose answer holds a secret
+    conditional: ClassVar[frozenset[str]] = frozenset()  # actions by POST that honour If-Match
     filter_fields: ClassVar[tuple[str, ...]] = ("name",)
     lookup_field = "pk"
     metadata_class = None  # OPTIONS is 405: the schema says it all, and better

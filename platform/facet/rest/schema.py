@@ -49,7 +49,7 @@ class FacetSchema(AutoSchema):
                     "Idempotency-Key", KEY, OpenApiParameter.HEADER, description="Say it twice, done once."
                 )
             )
-        if self.method in ("PUT", "PATCH"):
+        if self.method in ("PUT", "PATCH") or self.view.action in self.view.conditional:
             more.append(
                 OpenApiParameter("If-Match", ETAG, OpenApiParameter.HEADER, description="The ETag that you saw.")
             )
