@@ -244,7 +244,8 @@ def _zone_refused(turn: Turn, found: Zone, reason: dict[str, Any]) -> Outcome:
         same = Zone.objects.select_for_update(no_key=True).get(pk=found.pk)
         if same.generation != found.generation:
             return Again(0.0)
-        phase = same.phase if same.phase == ZonePhase.DELETING else ZonePhase.FAILED
+        kept = (ZonePhase.DELETING, ZonePhase.DRAINING, ZonePhase.DISABLED)  # a refusal opens no zone that is closed
+        phase = same.phase if same.phase in kept else ZonePhase.FAILED
         Zone.objects.filter(pk=found.pk).update(phase=phase, reason=reason)
         if (same.reason or {}).get("code") != reason["code"]:
             events.record(

@@ -44,8 +44,11 @@ class Tasks:
     failed: Mapping[UUID, base.DriverError] = field(default_factory=dict)
 
 
-def settle_tasks(turn: Turn, driver: base.Driver) -> Tasks:
-    """Ask after this owner's tasks and forget those that ended. After one that vanished, the world is asked by key."""
+def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True) -> Tasks:
+    """Ask after this owner's tasks and forget those that ended. After one that vanished, the world is asked by key.
+
+    `count_failures`: a task that failed is a fault about its VM, which is given up after a few.
+    """
     with turn.reading():
         rows = inflight.of(turn.lease)
     if not rows:
@@ -58,7 +61,8 @@ def settle_tasks(turn: Turn, driver: base.Driver) -> Tasks:
     if ended:
         with turn.transaction():
             inflight.settle(ended)
-            _count_failures(failed)
+            if count_failures:
+                _count_failures(failed)
     return Tasks(frozenset(row.about for row in running), failed)
 
 
@@ -109,8 +113,9 @@ def build(
     if not waiting:
         return []
     with turn.transaction():
+        waiting = _locked(waiting)
         where = ledger.allocations([vm.id for vm in waiting])
-        standing = [vm for vm in waiting if _pool_ref(where[vm.id]) is not None]
+        standing = [vm for vm in waiting if vm.zone_id in folders and _pool_ref(where[vm.id]) is not None]
         specs = _specs(standing[: min(SLICE, inflight.room(site.id))], where, metadata, folders)
         sent = [spec.key for spec in specs]  # from here on a clone may be on its way, whatever becomes of this worker
         VM.objects.filter(pk__in=sent, phase=VmPhase.PENDING).update(phase=VmPhase.CLONING)
@@ -123,6 +128,14 @@ def build(
             VM.objects.filter(pk__in=right, phase=VmPhase.CLONING).update(phase=VmPhase.BUILT, reason=None, failures=0)
             _count_failures(_refused(outcomes))
     return list({where[vm.id].pool_id: where[vm.id].pool for vm in waiting if vm not in standing}.values())
+
+
+def _locked(waiting: Sequence[VM]) -> list[VM]:
+    """As they are now, locked: a drain gives those that are not sent yet other room, in another zone even."""
+    rows = VM.objects.filter(pk__in=[vm.pk for vm in waiting], phase__in=[VmPhase.PENDING, VmPhase.CLONING])
+    rows = rows.select_related("image__template", "network").order_by("id")
+    now = {vm.id: vm for vm in rows.select_for_update(no_key=True, of=("self",))}
+    return [now[vm.id] for vm in waiting if vm.id in now]
 
 
 def _pool_ref(held: Allocation) -> str | None:
