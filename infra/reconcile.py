@@ -18,7 +18,7 @@ from facet.rest.access import SYSTEM
 from . import capacity, looks, outside
 from .drivers import base
 from .looks import AnotherSite, Look
-from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, Zone, ZonePhase
+from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
@@ -275,6 +275,7 @@ def _remove_zone(turn: Turn, places: Places) -> Outcome:
         Zone.objects.filter(pk=found.pk).update(deleted_at=timezone.now(), folder_ref="", pool_refs={}, reason=None)
         capacity.free_hosts(found)
         stores = list(found.datastores.all())
+        StorageClass.objects.filter(zone=found).delete()
         found.datastores.clear()
         found.networks.clear()
         capacity.refresh_datastores(stores)

@@ -23,6 +23,7 @@ from .models import (
     PhysicalNetwork,
     Site,
     SitePhase,
+    StorageClass,
     Template,
     Zone,
     ZonePhase,
@@ -262,6 +263,32 @@ class ZoneSerializer(serializers.ModelSerializer):
             shown |= dict.fromkeys(self.INSIDE)
             shown["reason"] = {"code": shown["reason"]["code"], **ASK_IT} if shown["reason"] else None
         return shown
+
+
+class StorageClassRequest(StrictSerializer):
+    """A kind of storage, and the datastores of the zone that it means there."""
+
+    name = NameField()
+    datastores = NamesField(allow_empty=False)
+
+
+class StorageClassChange(StrictSerializer):
+    datastores = NamesField(allow_empty=False)
+
+
+class StorageClassSerializer(serializers.ModelSerializer):
+    """What a zone offers by this name. Who may not inspect zones sees null where its datastores would show."""
+
+    zone = PlaceSerializer()
+    datastores = PlaceSerializer(many=True, allow_null=True)
+
+    class Meta:
+        model = StorageClass
+        fields = ["id", "name", "zone", "datastores", "created_at", "generation"]
+
+    def to_representation(self, found: StorageClass) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(found)
+        return shown if self.context["inspects"] else shown | {"datastores": None}
 
 
 class ResourceSerializer(serializers.Serializer):

@@ -3,6 +3,7 @@ from django.urls import path
 from . import views
 
 ONE = {"get": "retrieve", "patch": "update", "delete": "destroy"}
+LIST = {"get": "list", "post": "create"}
 
 urlpatterns = [
     path("sites", views.SiteEndpoint.as_view({"get": "list", "post": "create"})),
@@ -17,6 +18,8 @@ urlpatterns = [
     path("sites/<uuid:parent_pk>/templates", views.TemplateEndpoint.as_view({"get": "list"})),
     path("zones", views.ZoneEndpoint.as_view({"get": "list", "post": "create"})),
     path("zones/<uuid:pk>", views.ZoneEndpoint.as_view(ONE)),
+    path("zones/<uuid:parent_pk>/storage-classes", views.ZoneStorageClassEndpoint.as_view(LIST)),
+    path("storage-classes/<uuid:pk>", views.StorageClassEndpoint.as_view(ONE)),
     path("flavors", views.FlavorEndpoint.as_view({"get": "list"})),
     path("flavors/<uuid:pk>", views.FlavorEndpoint.as_view({"get": "retrieve"})),
     path("images", views.ImageEndpoint.as_view({"get": "list", "post": "create"})),

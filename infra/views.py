@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
@@ -15,10 +15,10 @@ from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
 from facet.rest.problems import Invalid
 
-from . import catalogue, figures, outside, services
+from . import catalogue, figures, outside, services, storage
 from . import serializers as shapes
 from .drivers import base, factory
-from .models import Addon, Datastore, Flavor, Host, Image, PhysicalNetwork, Site, Template, Zone
+from .models import Addon, Datastore, Flavor, Host, Image, PhysicalNetwork, Site, StorageClass, Template, Zone
 
 
 def receipt(operation: Operation, **more: Any) -> Answer:
@@ -249,6 +249,64 @@ class ZoneEndpoint(Inspected):
         operation = services.delete_zone(zone=zone, by=self.access.actor)
         status, body = receipt(operation, zone=self.document(zone.id))
         return Response(body, status=status)
+
+
+class StorageClassView(Inspected):
+    """What the endpoints of storage classes share."""
+
+    queryset = (
+        StorageClass.objects.filter(zone__deleted_at=None)
+        .select_related("zone")
+        .prefetch_related(Prefetch("datastores", Datastore.objects.order_by("name", "id")))
+        .order_by("id")
+    )
+    serializer_class = shapes.StorageClassSerializer
+
+    def document(self, id: UUID) -> dict[str, Any]:
+        """A storage class as its own GET shows it."""
+        shown: dict[str, Any] = self.get_serializer(self.queryset.get(pk=id)).data
+        return shown
+
+
+class ZoneStorageClassEndpoint(StorageClassView):
+    """The storage classes that a zone offers."""
+
+    parent_model = Zone
+    verbs = {"list": "zone.read", "create": "zone.write"}
+    requests = {"create": shapes.StorageClassRequest}
+    answers = {"create": (201, shapes.StorageClassSerializer)}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().filter(zone_id=self.kwargs["parent_pk"])
+
+    def create(self, request: Any, **kwargs: Any) -> Response:
+        """Offer storage by a name that teams ask for: some of the zone's datastores."""
+        data = self.valid()
+
+        def work() -> Answer:
+            return 201, self.document(storage.create(zone=self.parent, **data, by=self.access.actor).id)
+
+        return self.once(work)
+
+
+class StorageClassEndpoint(StorageClassView):
+    """One storage class of a zone."""
+
+    verbs = {"retrieve": "zone.read", "update": "zone.write", "destroy": "zone.write"}
+    requests = {"update": shapes.StorageClassChange}
+    answers = {"destroy": (204, None)}
+
+    def update(self, request: Any, **kwargs: Any) -> Response:
+        """Other datastores, for disks to come; what lies on a datastore stays there."""
+        found = self.get_object()
+        self.check_if_match(found, lambda one: self.get_serializer(one).data)
+        changed = storage.update(found=found, **self.valid(), by=self.access.actor)
+        return self.shown(self.queryset.get(pk=changed.pk))
+
+    def destroy(self, request: Any, **kwargs: Any) -> Response:
+        """Offer it no more. Refused while something that stands in the zone was asked for with it."""
+        storage.delete(found=self.get_object(), by=self.access.actor)
+        return Response(status=204)
 
 
 # --- the catalogue -------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A row's `changed` is the id of the transaction that wrote it. A look reads the rows with `changed` at or above the
 oldest transaction that was still running at the look before, so that a change which commits late is seen all the same.
-Holds have no such column: whoever writes one writes its host in the same transaction.
+Holds have no such column: whoever writes one writes its host in the same transaction; and so is a datastore written by
+whoever changes which zones it serves, or which storage class it is of.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from infra_host where %s::xid8 is null or changed >= %s::xid8 order by id
 """
 _DATASTORES = """
 select d.id, d.site_id, d.ref, coalesce(z.ids, '{}'), d.limit_gib, d.claimed_gib + d.unmanaged_gib,
-    d.accessible and d.present, d.name
+    d.accessible and d.present, d.name, coalesce(c.classes, '{}')
 from infra_datastore d
 left join (select datastore_id, array_agg(zone_id order by zone_id) as ids from infra_datastore_zones
            group by datastore_id) z on z.datastore_id = d.id
+left join (select m.datastore_id, array_agg(array[k.zone_id::text, k.name] order by k.zone_id, k.name) as classes
+           from infra_storageclass k join infra_storageclass_datastores m on m.storageclass_id = k.id
+           group by m.datastore_id) c on c.datastore_id = d.id
 where %s::xid8 is null or d.changed >= %s::xid8 order by d.id
 """
 _NETWORKS = """
@@ -164,8 +168,9 @@ def _read(text: str) -> Any:
 
 
 def _store(row: tuple[Any, ...]) -> Datastore:
-    id, _, _, zones, limit, claimed, accessible, name = row
-    return Datastore(id, tuple(zones), limit, claimed, accessible, (), name)
+    id, _, _, zones, limit, claimed, accessible, name, classes = row
+    of_zones = tuple((UUID(zone), kind) for zone, kind in classes)
+    return Datastore(id, tuple(zones), limit, claimed, accessible, of_zones, name)
 
 
 def _rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:

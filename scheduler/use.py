@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from facet.rest.problems import Conflict, InUse
+from infra.models import StorageClass
 
 from . import guarantees
 from .guarantees import Amounts
@@ -129,6 +130,17 @@ def spare_holds(pool: ResourcePool) -> list[guarantees.Move]:
 
 def of_zone(zone_id: UUID) -> list[dict[str, Any]]:
     return _pools(ResourcePool.objects.filter(zone_id=zone_id))
+
+
+def of_storage_class(class_id: UUID) -> list[dict[str, Any]]:
+    """The VMs that stand in the class's zone, or move there, and were asked for with it. Sees all in IT's context."""
+    kind = StorageClass.objects.get(pk=class_id)
+    there = Q(zone_id=kind.zone_id) | Q(moves__zone_id=kind.zone_id, moves__ended_at=None)
+    rows = Allocation.objects.filter(there, released=None, ask__storage_class=kind.name).distinct()
+    return [
+        {"kind": "vm", "id": str(row.holder), "name": row.ask.get("name") or str(row.holder)}
+        for row in rows.order_by("created", "id")[:SHOWN]
+    ]
 
 
 def of_tenant(tenant_id: UUID) -> list[dict[str, Any]]:

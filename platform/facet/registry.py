@@ -48,6 +48,7 @@ HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {
     "vm": (facet.clusters.use.of_vm,),
     "image": (facet.workloads.watching.being_made_of,),
     "zone": (scheduler.use.of_zone,),
+    "storage-class": (scheduler.use.of_storage_class,),
     "tenant": (scheduler.use.of_tenant,),
     "project": (scheduler.use.of_project,),
 }

@@ -15,7 +15,7 @@ from facet.operations.models import Operation
 from facet.rest.ids import uuid7
 from facet.workloads.models import VM
 from infra import endpoints
-from infra.models import Addon, Flavor, Image, Site, Zone
+from infra.models import Addon, Flavor, Image, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
@@ -66,11 +66,12 @@ def platform() -> tuple[Api, Ids]:
     image = {"name": "kube", "site": "dc1", "template": "kube-v1.34", "version": "v1.34.2"}
     addon = {"name": "facet-cni", "kind": "cni", "version": "v1", "manifest": ground.CNI.read_text()}
     made(it.post("images", image))
+    made(it.post(f"zones/{zone.id}/storage-classes", {"name": "fast", "datastores": ["ssd-1"]}))
     made(it.post("addons", addon))
     factories.group("staff", root)
     kinds = {
         "sites": Site, "zones": Zone, "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group,
-        "users": User,
+        "users": User, "storage-classes": StorageClass,
     }  # fmt: skip
     with as_system():
         return it, {kind: [model.objects.values_list("id", flat=True)[0]] for kind, model in kinds.items()}

@@ -34,6 +34,11 @@ site templates dc1
 zone create az1 --site dc1 --vsphere-cluster DC0_C0 --datastore LocalDS_0 --network "VM Network" \
 --endpoint-range 127.20.0.10-127.20.0.250 --failover-hosts 1 --wait
 zone update az1 --failover-hosts 2 --cpu-overcommit 3 --wait
+storage-class create fast --zone az1 --datastore LocalDS_0
+storage-class update fast --zone az1 --datastore LocalDS_0
+storage-class list --zone az1
+storage-class show fast --zone az1
+storage-class delete fast --zone az1 --yes
 site hosts dc1 --zone az1
 zone list
 zone show az1
