@@ -199,10 +199,19 @@ def _asked(ask: Ask) -> dict[str, Any]:
         "pools": [str(pool) for pool in ask.pools],
         "networks": [str(network) for network in ask.networks],
         "storage_class": ask.storage_class,
-        "group": None if group is None else {"key": group.key, "apart": group.apart, "over_zones": group.over_zones},
+        "group": None
+        if group is None
+        else {
+            "key": group.key,
+            "apart": group.apart,
+            "over_zones": group.over_zones,
+            "together": group.together,
+            "level": group.level,
+        },
         "require": [list(label) for label in ask.require],
         "prefer": [list(label) for label in ask.prefer],
         "avoid": [list(label) for label in ask.avoid],
+        "policy": ask.policy,
     }
 
 

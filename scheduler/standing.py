@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from infra.models import Zone
 
-from .core.ask import Apart, Ask, Group
+from .core.ask import Apart, Ask, Group, Level, Policy, Together
 from .core.standing import Standing
 from .models import Allocation, Move, PoolPhase, ResourcePool
 
@@ -113,6 +113,7 @@ def asked(row: Allocation, zones: tuple[UUID, ...], pools: tuple[UUID, ...]) -> 
         networks=tuple(map(UUID, kept.get("networks", ()))),
         storage_class=kept.get("storage_class"),
         group=_group(kept.get("group")),
+        policy=Policy(kept["policy"]) if kept.get("policy") else None,
         **{rule: tuple((key, value) for key, value in kept.get(rule, ())) for rule in ("require", "prefer", "avoid")},
     )
 
@@ -120,7 +121,13 @@ def asked(row: Allocation, zones: tuple[UUID, ...], pools: tuple[UUID, ...]) -> 
 def _group(kept: Mapping[str, Any] | None) -> Group | None:
     if kept is None:
         return None
-    return Group(key=kept["key"], apart=Apart(kept["apart"]), over_zones=bool(kept["over_zones"]))
+    return Group(
+        key=kept["key"],
+        apart=Apart(kept["apart"]) if kept["apart"] else None,
+        over_zones=bool(kept["over_zones"]),
+        together=Together(kept["together"]) if kept.get("together") else None,
+        level=Level(kept.get("level", Level.HOST)),
+    )
 
 
 def _pays(projects: Iterable[tuple[UUID, UUID]], zones: Collection[UUID]) -> dict[UUID, dict[UUID, UUID]]:

@@ -108,6 +108,7 @@ class Ask:
     require: tuple[Label, ...] = ()  # labels that the host must carry
     prefer: tuple[Label, ...] = ()  # is better with
     avoid: tuple[Label, ...] = ()  # is better without
+    policy: Policy | None = None  # its role's own; None: the batch's
 
     def __post_init__(self) -> None:
         disk = 0 if self.disk_gib is None else self.disk_gib
@@ -136,6 +137,7 @@ _KIND = attrgetter(
     "require",
     "prefer",
     "avoid",
+    "policy",
 )
 
 

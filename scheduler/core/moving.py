@@ -112,7 +112,7 @@ class Work:
         if group is not None and unit[0].role().together and not self.room.beside(group).any():
             roles = [replace(kind.role(), ask=replace(kind.ask, disk_gib=None)) for kind in unit]
             best = None
-            for among in places_for(roles, group, self.room, self.order, self.policy):
+            for among in places_for(roles, group, self.room, self.order, roles[0].ask.policy or self.policy):
                 room = self.room.copy()
                 found = [self._fill(kind, room, among) for kind in unit]
                 count = sum(len(one.choice.hosts) for some in found for one in some)
@@ -131,7 +131,7 @@ class Work:
         for ask, reach in self._ways(kind):
             hosts = among if reach is None else reach if among is None else among & reach
             held = room.guaranteed(ask.pools)
-            choice = fill(replace(kind.role(done), ask=ask), room, self.order, self.policy, among=hosts)
+            choice = fill(replace(kind.role(done), ask=ask), room, self.order, ask.policy or self.policy, among=hosts)
             found.append(Found(choice, ask.disk_gib or 0, _eaten(ask, choice.hosts, held)))
             done += len(choice.hosts)
             if done == len(kind.movers):
@@ -167,7 +167,7 @@ class Work:
     def _record(self, kind: Kind, found: Sequence[Found], *, proven: bool) -> None:
         movers = iter(kind.movers)
         for one in found:
-            whys = why_these(self.fleet, one.choice, self.policy)
+            whys = why_these(self.fleet, one.choice, kind.ask.policy or self.policy)
             for at, why in enumerate(whys):
                 self.moved.append(self._moved(next(movers), one, at, why))
         rest = list(movers)

@@ -50,8 +50,8 @@ class Try:
 def place(asks: Sequence[Ask], fleet: Fleet, *, policy: Policy, seed: int, effort: int = EFFORT) -> Plan | NoRoom:
     """Room for all of these asks, or why there is none. The same arguments give the same answer.
 
-    `seed` (from 0) orders what is equal; `effort` bounds the third try, 0 leaves it out. Raises ValueError for keys
-    asked twice and for groups of one key that differ.
+    `policy` is for asks that have none of their own. `seed` (from 0) orders what is equal; `effort` bounds the third
+    try, 0 leaves it out. Raises ValueError for keys asked twice and for groups of one key that differ.
     """
     if len({ask.key for ask in asks}) < len(asks):
         raise ValueError("a key is asked twice")
@@ -85,7 +85,7 @@ def _try(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy, weig
         loss = _loss(role, roles[at + 1 :], room) if weigh_loss else None
         sharing = [other for other in roles[at:] if role.ask.group == other.ask.group] if role.together else []
         among = _place_for(sharing, room, order, policy) if len(sharing) > 1 else None
-        choices.append(fill(role, room, order, policy, loss, among))
+        choices.append(fill(role, room, order, role.ask.policy or policy, loss, among))
         if len(choices[at].hosts) < len(role.at):
             break
     return Try(roles, choices, room)
@@ -97,9 +97,9 @@ def _place_for(roles: Sequence[Role], room: Room, order: Order, policy: Policy) 
     if group is None or room.beside(group).any():
         return None
     best, most = None, 0
-    for among in places_for(roles, group, room, order, policy):
+    for among in places_for(roles, group, room, order, roles[0].ask.policy or policy):
         tried = room.copy()
-        placed = sum(len(fill(role, tried, order, policy, among=among).hosts) for role in roles)
+        placed = sum(len(fill(role, tried, order, role.ask.policy or policy, among=among).hosts) for role in roles)
         if placed > most:
             best, most = among, placed
         if placed == sum(len(role.at) for role in roles):
@@ -147,7 +147,7 @@ def _exact(second: Try) -> bool:
 def _plan(asks: Sequence[Ask], fleet: Fleet, done: Try, policy: Policy) -> Plan:
     placed: list[Placement | None] = [None] * len(asks)
     for role, choice in zip(done.roles, done.choices, strict=True):
-        told = why_these(fleet, choice, policy)
+        told = why_these(fleet, choice, role.ask.policy or policy)
         for at, host, store, why in zip(role.at, choice.hosts, choice.datastores, told, strict=True):
             row = fleet.hosts[host]
             assert row.zone_id is not None  # the zone filter left no other

@@ -374,3 +374,15 @@ def test_a_fleet_without_hosts_refuses() -> None:
     assert not isinstance(place([ask(zones=(uid(1, 99),))], fleet([host(0)]), policy=Policy.PACK, seed=1), Plan)
     assert not isinstance(place([ask(zones=())], fleet([host(0)]), policy=Policy.PACK, seed=1), Plan)
     assert (ZONES[0],) == AZ1
+
+
+def test_each_role_of_a_batch_may_have_a_policy_of_its_own() -> None:
+    """Four packed onto the fullest host that takes them, four spread over the hosts, in one decision."""
+    there = fleet([host(n, vcpu=16, vcpu_claimed=n) for n in range(4)], [store(0, 1000)])
+    packed = asks(4, role="packed", policy=Policy.PACK)
+    spread = asks(4, start=10, role="spread")
+    plan = placed([*packed, *spread], there, policy=Policy.SPREAD)
+    hosts = [HOSTS.index(one.host_id) for one in plan.placements]
+    assert hosts[:4] == [3] * 4
+    assert len(set(hosts[4:])) > 1
+    assert [one.why["policy"] for one in plan.placements] == ["pack"] * 4 + ["spread"] * 4
