@@ -196,7 +196,8 @@ def update_pool(*, wanted: Wish, moves: Moves, by: Actor) -> tuple[ResourcePool,
 def delete_pool(
     *, pool: ResourcePool, by: Actor, left: Together | None = None, moves: Moves | None = None
 ) -> tuple[ResourcePool, Operation]:
-    """Give a pool's room back and let a worker remove its mirror. Raises InUse naming who is in it. Twice is once.
+    """Give a pool's room back and let a worker remove its mirror. Raises InUse naming who is in it. Twice is once; of
+    one that was seen gone meanwhile it raises NotFound.
 
     `left` and `moves`: what `leaving` and `decide_leaving` said of it.
     """
@@ -208,6 +209,8 @@ def delete_pool(
     others = left.pool_ids if left else [pool.parent_id] if pool.parent_id else []
     rows = {row.id: row for row in locked(pool.id, *others)}
     mine = rows[pool.id]
+    if mine.deleted_at is not None:
+        raise NotFound("It has just been deleted.")
     if mine.phase != PoolPhase.DELETING:
         use.check_empty(mine)
         if Amounts(sum(m.vcpu for m in held), sum(m.memory_mib for m in held)) != reserved_of(mine):

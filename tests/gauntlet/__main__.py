@@ -6,6 +6,7 @@ Ends with 1 on the first broken law, or when PostgreSQL saw a deadlock.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import shutil
@@ -14,8 +15,9 @@ import sys
 import django
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-os.environ.setdefault("FACET_LOG_LEVEL", "ERROR")  # refusals are what is wanted here
+os.environ.setdefault("FACET_LOG_LEVEL", "ERROR")
 django.setup()
+logging.getLogger("django.request").setLevel(logging.ERROR)  # refusals are what is wanted here
 
 from django.core.management import call_command  # noqa: E402  Django must be set up before its models are there
 from django.db import connections  # noqa: E402

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, connections, transaction
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 from facet.rest.ids import uuid7
-from facet.rest.problems import Conflict, InUse
+from facet.rest.problems import Conflict, InUse, NotFound
 from infra.models import Datastore, Host, Zone, ZonePhase
 from scheduler import guarantees, ledger, services
 from scheduler.core.ask import Apart, Ask, Group, Placement, Plan, Policy
@@ -664,6 +664,15 @@ def test_a_claim_and_the_pools_own_end_never_both_win(acme):
         with as_system():
             ResourcePool.objects.filter(pk=pool.pk).update(deleted_at="2026-01-01T00:00:00Z")
         room.check_books()
+
+
+def test_a_pool_that_was_seen_gone_meanwhile_is_not_deleted_again(acme):
+    pool = room.pool(room.land(), acme.tenant)
+    assert _deleted(pool)
+    with as_system():
+        ResourcePool.objects.filter(pk=pool.pk).update(deleted_at="2026-01-01T00:00:00Z")
+    with pytest.raises(NotFound), as_system():
+        services.delete_pool(pool=pool, by=SYSTEM)
 
 
 def _deleted(pool):
