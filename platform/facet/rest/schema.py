@@ -49,7 +49,9 @@ class FacetSchema(AutoSchema):
                     "Idempotency-Key", KEY, OpenApiParameter.HEADER, description="Say it twice, done once."
                 )
             )
-        if self.method in ("PUT", "PATCH") or self.view.action in self.view.conditional:
+        if self.method in ("PUT", "PATCH") or (
+            getattr(self.view, "action", None) in getattr(self.view, "conditional", ())
+        ):
             more.append(
                 OpenApiParameter("If-Match", ETAG, OpenApiParameter.HEADER, description="The ETag that you saw.")
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .server import ACME, CI, DB, SHOP, WEB, WORKERS
+from .server import ACME, CI, DB, SHOP, WEB, WORKERS, uid
 
 GIB, TIB = 1024, 1024  # in MiB, in GiB
 POOL = (
@@ -69,6 +69,24 @@ FORMS = [
             "limit": {"vcpu": 64, "memory_mib": 256 * GIB},
         },
     ),
+    (
+        "pool update az1 --tenant acme --reserved vcpu=16,memory=64GiB --limit vcpu=64,memory=unlimited"
+        " --survives-zone-loss --with-zone az2 --with-zone az3 --wait",
+        "PATCH", f"pools/{uid(23)}",
+        {
+            "reserved": {"vcpu": 16, "memory_mib": 64 * GIB}, "limit": {"vcpu": 64, "memory_mib": None},
+            "survives_zone_loss": True, "with_zones": ["az2", "az3"],
+        },
+    ),
+    (
+        "pool update az1 --tenant acme --model on-demand --limit unlimited --no-survives-zone-loss",
+        "PATCH", f"pools/{uid(23)}", {"model": "on-demand", "limit": None, "survives_zone_loss": False},
+    ),
+    (
+        "pool transfer az1 --project acme/web --to-tenant acme --vcpu 8 --memory 32GiB --wait",
+        "POST", f"pools/{uid(24)}/transfer", {"to": uid(23), "vcpu": 8, "memory_mib": 32 * GIB},
+    ),
+    ("pool take-spare az1 --tenant acme --wait", "POST", f"pools/{uid(23)}/take-spare", {}),
     ("user create ada --password-stdin", "POST", "users", {"name": "ada", "password": "pä ss"}),
     (
         "member add ada --tenant acme --role tenant-admin",
