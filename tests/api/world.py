@@ -13,9 +13,9 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
-from facet.workloads.models import VM
+from facet.workloads.models import VM, Drain, DrainPhase
 from infra import endpoints
-from infra.models import Addon, Flavor, Image, Site, StorageClass, Zone
+from infra.models import Addon, Flavor, Host, Image, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
@@ -69,9 +69,11 @@ def platform() -> tuple[Api, Ids]:
     made(it.post(f"zones/{zone.id}/storage-classes", {"name": "fast", "datastores": ["ssd-1"]}))
     made(it.post("addons", addon))
     factories.group("staff", root)
+    with as_system():
+        Drain.objects.create(zone=zone, phase=DrainPhase.CANCELLED, ended_at=timezone.now())
     kinds = {
-        "sites": Site, "zones": Zone, "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group,
-        "users": User, "storage-classes": StorageClass,
+        "sites": Site, "zones": Zone, "hosts": Host, "drains": Drain, "storage-classes": StorageClass,
+        "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group, "users": User,
     }  # fmt: skip
     with as_system():
         return it, {kind: [model.objects.values_list("id", flat=True)[0]] for kind, model in kinds.items()}
