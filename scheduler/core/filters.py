@@ -1,6 +1,7 @@
 """The rules that a host must meet, each by itself: one function, one name, one sentence, no I/O.
 
-A mask has one entry a host. To add a rule, add a function and its row to FILTERS; counts, reasons and why follow.
+A mask has one entry a host; None: the ask does not care, all hosts do. To add a rule, add a function and its row to
+FILTERS; counts, reasons and why follow.
 """
 
 from __future__ import annotations
@@ -17,10 +18,7 @@ from .room import Room
 
 
 def in_zone(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    allowed = np.zeros(len(fleet.zones) + 1, np.bool_)  # the last stands for no zone, index -1
-    allowed[[fleet.layout.zones[zone] for zone in ask.zones if zone in fleet.layout.zones]] = True
-    found: Mask = allowed[fleet.layout.host_zone]
-    return found
+    return fleet.layout.in_zones(ask.zones)
 
 
 def is_open(fleet: Fleet, ask: Ask, room: Room) -> Mask:
@@ -28,11 +26,11 @@ def is_open(fleet: Fleet, ask: Ask, room: Room) -> Mask:
 
 
 def enough_cpu(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    return room.vcpu_for(ask) >= ask.vcpu
+    return room.usable(ask)[0] >= ask.vcpu
 
 
 def enough_memory(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    return room.memory_for(ask) >= ask.memory_mib
+    return room.usable(ask)[1] >= ask.memory_mib
 
 
 def usable_datastores(fleet: Fleet, ask: Ask, room: Room) -> Mask:
@@ -41,48 +39,48 @@ def usable_datastores(fleet: Fleet, ask: Ask, room: Room) -> Mask:
     return found
 
 
-def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if ask.disk_gib is None:
-        return np.ones(len(fleet.hosts), np.bool_)
+        return None
     layout = fleet.layout
     reached = layout.reach(ask.storage_class).sums(usable_datastores(fleet, ask, room).astype(np.int64)) > 0
     found: Mask = reached[layout.disk_row]
     return found
 
 
-def reaches_a_network(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+def reaches_a_network(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if not ask.networks:
-        return np.ones(len(fleet.hosts), np.bool_)
+        return None
     reached = np.array([not row.isdisjoint(ask.networks) for row in fleet.layout.network_rows], np.bool_)
     found: Mask = reached[fleet.layout.network_row]
     return found
 
 
-def carries_labels(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    found = np.ones(len(fleet.hosts), np.bool_)
-    for label in ask.require:
-        found &= fleet.layout.carries(label)
+def carries_labels(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
+    if not ask.require:
+        return None
+    found: Mask = np.all([fleet.layout.carries(label) for label in ask.require], axis=0)
     return found
 
 
-def keeps_apart(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+def keeps_apart(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if ask.group is None or ask.group.apart is not Apart.REQUIRED:
-        return np.ones(len(fleet.hosts), np.bool_)
+        return None
     found: Mask = room.members(ask.group) == 0
     return found
 
 
-def keeps_together(fleet: Fleet, ask: Ask, room: Room) -> Mask:
+def keeps_together(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if ask.group is None or ask.group.together is not Together.REQUIRED:
-        return np.ones(len(fleet.hosts), np.bool_)
+        return None
     beside = room.beside(ask.group) > 0
-    return beside if beside.any() else ~beside  # the first ones are free to choose
+    return beside if beside.any() else None  # the first ones are free to choose
 
 
 class Filter(NamedTuple):
     name: str
     sentence: str  # what it says of the hosts that it removed
-    mask: Callable[[Fleet, Ask, Room], Mask]
+    mask: Callable[[Fleet, Ask, Room], Mask | None]
 
 
 FILTERS: Sequence[Filter] = (
@@ -108,8 +106,10 @@ class Sifted(NamedTuple):
 def sift(fleet: Fleet, ask: Ask, room: Room) -> Sifted:
     """Pass all hosts through the filters in order."""
     mask = np.ones(len(fleet.hosts), np.bool_)
-    left = []
+    left: list[int] = []
     for rule in FILTERS:
-        mask = mask & rule.mask(fleet, ask, room)
-        left.append(int(np.count_nonzero(mask)))
+        one = rule.mask(fleet, ask, room)
+        if one is not None:
+            mask = mask & one
+        left.append(left[-1] if one is None and left else int(np.count_nonzero(mask)))
     return Sifted(mask, tuple(left))

@@ -19,6 +19,7 @@ Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 MOST_HOSTS = 1 << 17  # a host's place in the seeded shuffle has 17 bits of a slot's key (scorers.py)
+MOST_KEPT = 64  # masks of sets of zones
 
 
 class Zone(NamedTuple):
@@ -131,6 +132,22 @@ class Layout:
         if storage_class is None:
             return self.disks
         return self.disks_of_class.get(storage_class) or Reach(tuple(row[:0] for row in self.disks.rows))
+
+    @cached_property
+    def _zone_masks(self) -> dict[tuple[UUID, ...], Mask]:
+        return {}
+
+    def in_zones(self, zones: tuple[UUID, ...]) -> Mask:
+        """The hosts of these zones. Most asks name one of a few sets of zones, so some answers are kept."""
+        found = self._zone_masks.get(zones)
+        if found is None:
+            allowed = np.zeros(len(self.zones) + 1, np.bool_)  # the last stands for no zone, index -1
+            allowed[[self.zones[zone] for zone in zones if zone in self.zones]] = True
+            found = allowed[self.host_zone]
+            found.flags.writeable = False
+            if len(self._zone_masks) < MOST_KEPT:
+                self._zone_masks[zones] = found
+        return found
 
     def carries(self, label: tuple[str, str]) -> Mask:
         """The hosts that carry this label."""

@@ -151,7 +151,8 @@ def fill(
     zones = order.zones if loss is None and group and group.even else None
     picked = _together(look, order, len(role.at)) if group and group.together else None
     if picked is None:
-        picked = _picked(look, order, room.slots(ask, hosts, len(role.at)), len(role.at), zones)
+        most = room.slots(ask, hosts, len(role.at)) if len(role.at) > 1 else np.ones(len(hosts), np.int64)
+        picked = _picked(look, order, most, len(role.at), zones)
     chosen = hosts[picked.entries]
     choice = Choice(
         hosts=chosen.tolist(),
@@ -227,20 +228,27 @@ def places_for(roles: Sequence[Role], group: Group, room: Room, order: Order, po
 def _pick(look: Look, slots: Slots, wanted: int, zones: Ints | None, disks: Disks | None) -> tuple[Ints, Ints]:
     """Entries and keys of the best slots that can have a datastore, best first."""
     rows = look.fleet.layout.disk_row[look.hosts]
-    picked, keys = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    while wanted and len(best := _best(look, slots, wanted, zones)):
-        if disks is not None:
-            best = best[[disks.push(row) for row in rows[best].tolist()]]
-        picked.append(best)
-        keys.append(slots.take(best))
+    picked: list[tuple[Ints, Ints]] = []
+    while wanted:
+        best, keys = _best(look, slots, wanted, zones)
+        if not len(best):
+            break
+        if disks is not None:  # a row that is refused once is refused for good: what is left of an entry comes first
+            pushed = [disks.push(row) for row in rows[best].tolist()]
+            best, keys = best[pushed], keys[pushed]
+        picked.append((best, keys))
+        slots.take(best)
         wanted -= len(best)
         if disks is not None and disks.full:  # every slot that was refused is closed, so this ends
             slots.close(np.isin(rows, list(disks.full)))
-    return np.concatenate(picked), np.concatenate(keys)
+    if len(picked) == 1:
+        return picked[0]
+    none = np.zeros(0, np.int64)
+    return np.concatenate([none, *(best for best, _ in picked)]), np.concatenate([none, *(keys for _, keys in picked)])
 
 
-def _best(look: Look, slots: Slots, wanted: int, zones: Ints | None) -> Ints:
-    """The best slots, one after another."""
+def _best(look: Look, slots: Slots, wanted: int, zones: Ints | None) -> tuple[Ints, Ints]:
+    """The entries and keys of the best slots, one after another."""
     group = look.ask.group
     if group is not None and group.together is Together.PREFERRED:
         return best_together(look, group, slots, wanted)
@@ -249,19 +257,22 @@ def _best(look: Look, slots: Slots, wanted: int, zones: Ints | None) -> Ints:
     return slots.best(wanted)
 
 
-def _evened_out(look: Look, group: Group, slots: Slots, wanted: int, zones: Ints) -> Ints:
+def _evened_out(look: Look, group: Group, slots: Slots, wanted: int, zones: Ints) -> tuple[Ints, Ints]:
     """The zone with the fewest members always comes next; `zones` is their order among equals."""
     of_host = look.fleet.layout.host_zone
     standing = np.bincount(of_host + 1, weights=look.room.members(group), minlength=len(zones) + 1)[1:]
-    entries, levels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for zone in np.unique(of_host[look.hosts]).tolist():
-        mine = np.flatnonzero(of_host[look.hosts] == zone)
-        best = slots.best(wanted, mine)
-        level = int(standing[zone]) + int(slots.taken[mine].sum()) + np.arange(len(best))
+    none = np.zeros(0, np.int64)
+    entries, keys, levels = [none], [none], [none]
+    mine = of_host[look.hosts]
+    for zone in np.flatnonzero(np.bincount(mine)).tolist():
+        here = np.flatnonzero(mine == zone)
+        best, best_keys = slots.best(wanted, here)
+        level = int(standing[zone]) + int(slots.taken[here].sum()) + np.arange(len(best))
         entries.append(best)
+        keys.append(best_keys)
         levels.append(level * len(zones) + zones[zone])
-    found: Ints = np.concatenate(entries)[np.argsort(np.concatenate(levels), kind="stable")][:wanted]
-    return found
+    order = np.argsort(np.concatenate(levels), kind="stable")[:wanted]
+    return np.concatenate(entries)[order], np.concatenate(keys)[order]
 
 
 def _scored(look: Look, picked: Picked) -> list[Scored]:

@@ -26,7 +26,8 @@ class Room:
         self.memory_mib: Ints = fleet.memory_free_mib
         self.disk_gib: Ints = fleet.free_gib
         self._eaten: dict[UUID, Held] = {}  # what is left of the holds that were eaten of
-        self._guaranteed: dict[tuple[UUID, ...], tuple[Ints, Ints] | None] = {}
+        self._guaranteed: dict[tuple[UUID, ...], tuple[Ints, Ints] | None] = {}  # by pools
+        self._usable: dict[tuple[UUID, ...], tuple[Ints, Ints]] = {}  # by pools: free and guaranteed
         self._members: dict[str, Ints] = {}
 
     def copy(self) -> Room:
@@ -34,8 +35,8 @@ class Room:
         other = object.__new__(Room)
         other.fleet = self.fleet
         other.vcpu, other.memory_mib, other.disk_gib = self.vcpu, self.memory_mib, self.disk_gib
-        other._eaten, other._guaranteed = self._eaten.copy(), self._guaranteed.copy()
-        other._members = self._members.copy()
+        other._eaten, other._members = self._eaten.copy(), self._members.copy()
+        other._guaranteed, other._usable = self._guaranteed.copy(), self._usable.copy()
         return other
 
     def guaranteed(self, pools: Iterable[UUID]) -> tuple[Ints, Ints] | None:
@@ -66,15 +67,15 @@ class Room:
             found[pool] = [Hold(self.fleet.hosts[at].id, v, m) for at, v, m in rows if v or m]
         return found
 
-    def vcpu_for(self, ask: Ask) -> Ints:
-        """vCPU that this ask may use, one entry a host."""
-        held = self.guaranteed(ask.pools)
-        return self.vcpu if held is None else self.vcpu + held[0]
-
-    def memory_for(self, ask: Ask) -> Ints:
-        """MiB that this ask may use, one entry a host."""
-        held = self.guaranteed(ask.pools)
-        return self.memory_mib if held is None else self.memory_mib + held[1]
+    def usable(self, ask: Ask) -> tuple[Ints, Ints]:
+        """vCPU and MiB that this ask may use, one entry a host."""
+        if not ask.pools:
+            return self.vcpu, self.memory_mib
+        if ask.pools not in self._usable:
+            held = self.guaranteed(ask.pools)
+            sums = (self.vcpu, self.memory_mib) if held is None else (self.vcpu + held[0], self.memory_mib + held[1])
+            self._usable[ask.pools] = sums
+        return self._usable[ask.pools]
 
     def members(self, group: Group) -> Ints:
         """How many members of the group each host has."""
@@ -99,7 +100,7 @@ class Room:
     def slots(self, ask: Ask, hosts: Ints, most: int) -> Ints:
         """How many of this ask each of these hosts can take one after another, at most `most`; datastores aside."""
         found = np.full(len(hosts), most, np.int64)
-        for free, amount in ((self.vcpu_for(ask), ask.vcpu), (self.memory_for(ask), ask.memory_mib)):
+        for free, amount in zip(self.usable(ask), (ask.vcpu, ask.memory_mib), strict=True):
             if amount:
                 np.minimum(found, free[hosts] // amount, out=found)
         if ask.group and ask.group.apart is Apart.REQUIRED:
@@ -108,13 +109,14 @@ class Room:
 
     def take(self, ask: Ask, hosts: Ints) -> None:
         """Claim vCPU and memory for one such ask on each of these hosts, a host once for each. There must be room."""
-        at, count = np.unique(hosts, return_counts=True)
+        at, count = (hosts, np.ones(1, np.int64)) if len(hosts) == 1 else np.unique(hosts, return_counts=True)
         vcpu, memory = count * ask.vcpu, count * ask.memory_mib
         for pool in ask.pools:
             held = self._held(pool)
             if held is not None and len(held.at):
                 self._eat(pool, held, at, vcpu, memory)
         self.vcpu, self.memory_mib = _less(self.vcpu, at, vcpu), _less(self.memory_mib, at, memory)
+        self._usable = {}
         if ask.group:
             self._members[ask.group.key] = _less(self.members(ask.group), at, -count)
 

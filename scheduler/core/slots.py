@@ -29,20 +29,31 @@ class Slots:
         self._keys = keys
         self.most = most
         self.taken = np.zeros_like(most)
-        self._heads = keys(ALL, 0)  # the key of each candidate's next slot
+        self._kept = keys(ALL, 0)  # the key of each candidate's next slot, but for the stale
+        self._stale: list[Ints] = []
 
-    def best(self, wanted: int, among: Ints | None = None) -> Ints:
-        """The entries of the `wanted` best slots left, best first; fewer when there are no more.
+    def _heads(self, but: int = -1) -> Ints:
+        """The key of each candidate's next slot; of candidate `but` it may be an old one."""
+        stale = np.concatenate(self._stale) if len(self._stale) > 1 else next(iter(self._stale), None)
+        if stale is not None and not (len(stale) == 1 and stale[0] == but):
+            self._stale = []
+            touched = np.unique(stale)
+            self._kept[touched] = self._keys(touched, self.taken[touched])
+        return self._kept
+
+    def best(self, wanted: int, among: Ints | None = None) -> tuple[Ints, Ints]:
+        """The entries of the `wanted` best slots left with their keys, best first; fewer when there are no more.
 
         A candidate's slots are looked at in doubling numbers, and only while all of those seen so far are among the
         best: the work grows with candidates + wanted, whatever the number of slots.
         """
+        heads = self._heads()
         if wanted == 1 and among is None:
-            return self._first()
+            return self._first(heads)
         left = self.most - self.taken
         seen = np.minimum(left, 1)
         entries = np.flatnonzero(seen) if among is None else among[seen[among] > 0]
-        found = self._heads[entries]
+        found = heads[entries]
         while True:
             if len(found) > wanted:
                 kept = np.argpartition(found, wanted - 1)[:wanted]
@@ -50,8 +61,8 @@ class Slots:
             here, counts = np.unique(entries, return_counts=True)
             grow = here[(counts == seen[here]) & (counts < left[here])]
             if not len(grow):
-                best: Ints = entries[np.argsort(found, kind="stable")]
-                return best
+                order = np.argsort(found, kind="stable")
+                return entries[order], found[order]
             more = np.minimum(seen[grow], left[grow] - seen[grow])
             added = np.repeat(grow, more)
             offset = np.arange(len(added)) - np.repeat(np.cumsum(more) - more, more)
@@ -59,11 +70,12 @@ class Slots:
             found = np.concatenate((found, self._keys(added, self.taken[added] + seen[added] + offset)))
             seen[grow] += more
 
-    def _first(self) -> Ints:
-        heads = np.where(self.most > self.taken, self._heads, TAKEN)
-        if not len(heads) or heads.min() == TAKEN:
-            return np.zeros(0, np.int64)
-        return np.array([np.argmin(heads)], np.int64)
+    def _first(self, heads: Ints) -> tuple[Ints, Ints]:
+        open_ = self.most > self.taken
+        if not open_.any():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        best = np.array([np.argmin(np.where(open_, heads, TAKEN))], np.int64)
+        return best, heads[best]
 
     def keys_of(self, entries: Ints) -> Ints:
         """The keys of the next slots of these entries, an entry once for each slot."""
@@ -77,13 +89,13 @@ class Slots:
         """The key of the last slot when each entry gives `counts` more."""
         return self._keys(entries, self.taken[entries] + counts - 1)
 
-    def take(self, entries: Ints) -> Ints:
-        """Take the next slot of each entry, in this order, an entry once for each slot; answers their keys."""
-        found = self.keys_of(entries)
-        touched, counts = np.unique(entries, return_counts=True)
-        self.taken[touched] += counts
-        self._heads[touched] = self._keys(touched, self.taken[touched])
-        return found
+    def take(self, entries: Ints) -> None:
+        """Take the next slot of each entry, in this order, an entry once for each slot."""
+        if len(entries) == 1:
+            self.taken[entries] += 1
+        else:
+            np.add.at(self.taken, entries, 1)
+        self._stale.append(entries)
 
     def close(self, entries: Mask) -> None:
         """These candidates have no slots left."""
@@ -91,9 +103,8 @@ class Slots:
 
     def next_but(self, entry: int, among: Mask | None = None) -> tuple[int, int] | None:
         """The entry and key of the best slot left (among these candidates), `entry` itself left out."""
-        heads = np.where(
-            self.most > self.taken if among is None else among & (self.most > self.taken), self._heads, TAKEN
-        )
+        open_ = self.most > self.taken if among is None else among & (self.most > self.taken)
+        heads = np.where(open_, self._heads(but=entry), TAKEN)
         heads[entry] = TAKEN
         best = int(np.argmin(heads))
         return None if heads[best] == TAKEN else (best, int(heads[best]))

@@ -43,9 +43,10 @@ def parts(look: Look, group: Group, slots: Slots) -> list[Ints]:
     return [np.where(zones == zone, slots.most, 0) for zone in np.unique(zones).tolist()]
 
 
-def best_together(look: Look, group: Group, slots: Slots, wanted: int) -> Ints:
-    """The entries of the next slots for a group that prefers to stay together, best first."""
-    return (_on_hosts if group.level is Level.HOST else _in_zones)(look, group, slots, wanted)
+def best_together(look: Look, group: Group, slots: Slots, wanted: int) -> tuple[Ints, Ints]:
+    """The entries of the next slots for a group that prefers to stay together, best first, and their keys."""
+    entries = (_on_hosts if group.level is Level.HOST else _in_zones)(look, group, slots, wanted)
+    return entries, slots.keys_of(entries)
 
 
 def _on_hosts(look: Look, group: Group, slots: Slots, wanted: int) -> Ints:
@@ -68,7 +69,7 @@ def _on_hosts(look: Look, group: Group, slots: Slots, wanted: int) -> Ints:
 def _in_zones(look: Look, group: Group, slots: Slots, wanted: int) -> Ints:
     zones = look.fleet.layout.host_zone[look.hosts]
     beside = look.room.beside(group)[look.hosts]
-    best = {zone: slots.best(wanted, np.flatnonzero(zones == zone)) for zone in np.unique(zones).tolist()}
+    best = {zone: slots.best(wanted, np.flatnonzero(zones == zone))[0] for zone in np.unique(zones).tolist()}
     members = {zone: int(beside[zones == zone][0]) + int(slots.taken[zones == zone].sum()) for zone in best}
     found = [np.zeros(0, np.int64)]
     while wanted and best:

@@ -68,9 +68,10 @@ def readable(one: Scored, policy: Policy) -> dict[str, float]:
 
 def refusal(fleet: Fleet, ask: Ask, room: Room, *, asked: int, placed: int, proven: bool) -> NoRoom:
     """Why this ask finds no host in this room; `placed` of all `asked` had found theirs."""
-    masks = [rule.mask(fleet, ask, room) for rule in FILTERS]
     left = len(fleet.hosts)
-    through: Mask = np.ones(left, np.bool_)
+    everyone: Mask = np.ones(left, np.bool_)
+    masks = [everyone if (mask := rule.mask(fleet, ask, room)) is None else mask for rule in FILTERS]
+    through = everyone
     reasons = []
     for rule, mask in zip(FILTERS, masks, strict=True):
         through = through & mask
@@ -103,7 +104,7 @@ def _tightest(fleet: Fleet, ask: Ask, room: Room, masks: list[Mask]) -> Tightest
 def _numbers(fleet: Fleet, ask: Ask, room: Room, name: str, hosts: Mask) -> dict[str, int]:
     """Asked, the largest room on one host, and the sum over hosts that pass all other filters."""
     if name in ("cpu", "memory"):
-        free = (room.vcpu_for(ask) if name == "cpu" else room.memory_for(ask))[hosts]
+        free = room.usable(ask)[0 if name == "cpu" else 1][hosts]
         asked = ask.vcpu if name == "cpu" else ask.memory_mib
         return {"asked": asked, "largest_free": int(free.max(initial=0)), "free_together": int(free.sum())}
     if name == "datastore":

@@ -144,7 +144,8 @@ def test_the_best_slots_are_the_smallest_of_all(data: st.DataObject) -> None:
     slots = Slots(keys, np.array([len(row) for row in table]))
     slots.take(np.repeat(np.arange(len(taken)), taken))
     everything = sorted((key * 100 + entry, entry) for entry, row in enumerate(table) for key in row[taken[entry] :])
-    assert slots.best(wanted).tolist() == [entry for _, entry in everything[:wanted]]
+    entries, found = slots.best(wanted)
+    assert [*zip(found.tolist(), entries.tolist(), strict=True)] == everything[:wanted]
 
 
 # --- policies and wishes, one by one ---
