@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -68,6 +68,9 @@ class Guarantee:
     chunk: Shape | None  # declared; None: chosen by the rule
     flavors: Sequence[Shape] = ()
     holders: Sequence[Mapping[str, Any]] = ()  # who has what is to be given up: for a refusal to name
+    eaten: Mapping[UUID, Amounts] = field(default_factory=dict)  # by host: what VMs use of it
+    handed_down: Amounts = NOTHING  # what projects' pools keep of it
+    reshaped: bool = False  # the declared chunk is another one than it was laid in
 
 
 # --- deciding ------------------------------------------------------------------------------------------------------
@@ -93,11 +96,64 @@ def moves_for(wanted: Guarantee, fleet: Fleet, seed: int) -> list[Move]:
     if fewer != NOTHING:
         moves = given_up(wanted, fewer, fleet)
         fleet = moved(fleet, moves)
-    if more != NOTHING and wanted.above is not None:
-        moves += handed_over(wanted.above, wanted, more, fleet, seed, whose="tenant's pool")
-    elif more != NOTHING:
-        moves += from_hosts(wanted, more, fleet, seed)
+    if more != NOTHING or wanted.reshaped:
+        moves += _grown(wanted, more, fleet, seed)
     return moves
+
+
+def _grown(wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int) -> list[Move]:
+    """So much more. Where the whole would not hold as many chunks of the declared shape as it promises, what lies loose
+    of it is laid anew with it, and at last all that is on hosts where none of it is in use. Raises Conflict."""
+    moves: list[Move] = []
+    if more != NOTHING and wanted.above is not None:
+        moves = handed_over(wanted.above, wanted, more, fleet, seed)
+    elif more != NOTHING:
+        moves = from_hosts(wanted, more, fleet, seed)
+    if wanted.chunk is None or _in_chunks(wanted, wanted.chunk, moved(fleet, moves)):
+        return moves
+    from_above = [replace(one, target=None) for one in moves if one.source is not None]
+    for whole_too in (False, True):
+        freed = from_above + _loose(wanted, wanted.chunk, fleet, whole_too)
+        amounts = more
+        for one in freed[len(from_above) :]:
+            amounts = amounts.plus(Amounts(one.vcpu, one.memory_mib))
+        moves = freed + from_hosts(wanted, amounts, moved(fleet, freed), seed)
+        if _in_chunks(wanted, wanted.chunk, moved(fleet, moves)):
+            break
+    return moves
+
+
+def _in_chunks(wanted: Guarantee, chunk: Shape, fleet: Fleet) -> bool:
+    """Whether it holds as many chunks as its amounts make, were none of it in use."""
+    there = dict(wanted.eaten)
+    for hold in held_by(wanted.pool_id, fleet):
+        there[hold.host_id] = there.get(hold.host_id, NOTHING).plus(Amounts(hold.vcpu, hold.memory_mib))
+    return sum(map(chunk_count(chunk), there.values())) >= chunk_count(chunk)(wanted.after.minus(wanted.handed_down))
+
+
+def _loose(wanted: Guarantee, chunk: Shape, fleet: Fleet, whole_too: bool) -> list[Move]:
+    """What lies on hosts where none of it is in use and makes up no chunk there, back to free room; or all of it."""
+    found = []
+    for hold in held_by(wanted.pool_id, fleet):
+        whole = 0 if whole_too else chunk_count(chunk)(Amounts(hold.vcpu, hold.memory_mib))
+        vcpu, memory_mib = hold.vcpu - whole * chunk.vcpu, hold.memory_mib - whole * chunk.memory_mib
+        if (vcpu or memory_mib) and hold.host_id not in wanted.eaten:
+            found.append(Move(hold.host_id, wanted.pool_id, None, vcpu, memory_mib))
+    return found
+
+
+def chunk_count(chunk: Shape) -> Callable[[Amounts], int]:
+    """How many whole chunks amounts make."""
+    return lambda amounts: min(amounts.vcpu // chunk.vcpu, amounts.memory_mib // chunk.memory_mib)
+
+
+def held_by(pool_id: UUID, fleet: Fleet) -> list[Hold]:
+    """A pool's Holds, as rows."""
+    held = fleet.holds.get(pool_id)
+    if held is None:
+        return []
+    columns = zip(held.at.tolist(), held.vcpu.tolist(), held.memory_mib.tolist(), strict=True)
+    return [Hold(fleet.hosts[at].id, vcpu, memory) for at, vcpu, memory in columns]
 
 
 def from_hosts(wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int) -> list[Move]:
@@ -128,19 +184,17 @@ def from_hosts(wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int) -> lis
 def given_up(wanted: Guarantee, fewer: Amounts, fleet: Fleet) -> list[Move]:
     """So much less, back to where it came from. Raises Conflict `guarantee_in_use`."""
     chunk = chunk_of(wanted, fleet) or Shape("", 1, 1, 0)
-    taken = _taken(wanted.pool_id, fewer, chunk, fleet, "pool", wanted.holders)
+    taken = _taken(wanted.pool_id, fewer, chunk, fleet, wanted.holders)
     return [Move(hold.host_id, wanted.pool_id, wanted.above, hold.vcpu, hold.memory_mib) for hold in taken]
 
 
-def handed_over(
-    source: UUID, wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int, *, whose: str = "pool"
-) -> list[Move]:
+def handed_over(source: UUID, wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int) -> list[Move]:
     """So much of another pool's Holds for this one: as they lie where they hold the chunks that this one promises, else
     laid anew on free room and theirs. Raises Conflict `guarantee_in_use` or `no_room`."""
     chunk = chunk_of(wanted, fleet) or Shape("", 1, 1, 0)
-    taken = _taken(source, more, chunk, fleet, whose, wanted.holders)
-    promised = min(more.vcpu // chunk.vcpu, more.memory_mib // chunk.memory_mib)
-    if sum(min(hold.vcpu // chunk.vcpu, hold.memory_mib // chunk.memory_mib) for hold in taken) >= promised:
+    taken = _taken(source, more, chunk, fleet, wanted.holders)
+    count = chunk_count(chunk)
+    if sum(count(Amounts(hold.vcpu, hold.memory_mib)) for hold in taken) >= count(more):
         return [Move(hold.host_id, source, wanted.pool_id, hold.vcpu, hold.memory_mib) for hold in taken]
     freed = [Move(hold.host_id, source, None, hold.vcpu, hold.memory_mib) for hold in taken]
     return freed + from_hosts(wanted, more, moved(fleet, freed), seed)
@@ -158,18 +212,18 @@ def chunk_of(wanted: Guarantee, fleet: Fleet) -> Shape | None:
 
 
 def _taken(
-    source: UUID, amounts: Amounts, chunk: Shape, fleet: Fleet, whose: str, holders: Sequence[Mapping[str, Any]]
+    source: UUID, amounts: Amounts, chunk: Shape, fleet: Fleet, holders: Sequence[Mapping[str, Any]]
 ) -> list[Hold]:
-    held = fleet.listed_holds().get(source, [])
+    held = held_by(source, fleet)
     found = take_from(held, vcpu=amounts.vcpu, memory_mib=amounts.memory_mib, chunk=chunk)
     if found is not None:
         return found
     free = Amounts(sum(hold.vcpu for hold in held), sum(hold.memory_mib for hold in held))
     raise Conflict(
-        f"Of the {whose}'s guarantee {free.vcpu} vCPUs and {free.memory_mib} MiB are neither in use nor handed down; "
+        f"Of the pool's guarantee {free.vcpu} vCPUs and {free.memory_mib} MiB are neither in use nor handed down; "
         f"{amounts.vcpu} and {amounts.memory_mib} were asked.",
         code="guarantee_in_use",
-        limits=_limits(whose, free, amounts),
+        limits=_limits("pool", free, amounts),
         holders=list(holders),
     )
 
@@ -185,7 +239,6 @@ def _limits(scope: str, has: Amounts, asked: Amounts) -> list[dict[str, Any]]:
 def moved(fleet: Fleet, moves: Sequence[Move]) -> Fleet:
     """The fleet when these moves were carried out."""
     claimed: dict[UUID, list[int]] = defaultdict(lambda: [0, 0])
-    held = {pool: {hold.host_id: hold for hold in holds} for pool, holds in fleet.listed_holds().items()}
     touched: dict[UUID, dict[UUID, Hold]] = {}
     for one in moves:
         for pool, sign in ((one.source, -1), (one.target, 1)):
@@ -193,7 +246,9 @@ def moved(fleet: Fleet, moves: Sequence[Move]) -> Fleet:
                 claimed[one.host_id][0] -= sign * one.vcpu
                 claimed[one.host_id][1] -= sign * one.memory_mib
                 continue
-            kept = touched.setdefault(pool, held.get(pool, {}))
+            if pool not in touched:
+                touched[pool] = {hold.host_id: hold for hold in held_by(pool, fleet)}
+            kept = touched[pool]
             was = kept.get(one.host_id, Hold(one.host_id, 0, 0))
             kept[one.host_id] = Hold(one.host_id, was.vcpu + sign * one.vcpu, was.memory_mib + sign * one.memory_mib)
     hosts = [fleet.hosts[fleet.layout.hosts[id]] for id in claimed if id in fleet.layout.hosts]

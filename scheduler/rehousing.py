@@ -12,7 +12,7 @@ from .core.ask import Ask, NoRoom, Plan, Policy, Shape
 from .core.fleet import Fleet, Hold
 from .core.place import place
 from .core.whatif import how_many
-from .guarantees import NOTHING, Amounts, Guarantee, Move, chunk_of, moved
+from .guarantees import NOTHING, Amounts, Guarantee, Move, chunk_of, held_by, moved
 
 
 class Piece(NamedTuple):
@@ -44,10 +44,10 @@ def rehouse(kept: Sequence[Guarantee], hosts: Collection[UUID], *, seed: int, fl
 
 
 def _rehoused(kept: Sequence[Guarantee], hosts: Collection[UUID], seed: int, fleet: Fleet) -> Rehoused:
-    fleet, found, held = fleet.without_hosts(hosts), Rehoused(), fleet.listed_holds()
+    fleet, found = fleet.without_hosts(hosts), Rehoused()
     chunks = {one.pool_id: chunk_of(one, fleet) or Shape("", 1 << 40, 1 << 40, 0) for one in kept}
     for one in sorted(kept, key=lambda one: chunks[one.pool_id][1:3], reverse=True):
-        leaving = [hold for hold in held.get(one.pool_id, []) if hold.host_id in hosts]
+        leaving = [hold for hold in held_by(one.pool_id, fleet) if hold.host_id in hosts]
         moves, short = _placed(one, leaving, chunks[one.pool_id], seed, fleet)
         fleet = moved(fleet, moves)
         found.moves.extend(moves)

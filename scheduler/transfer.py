@@ -24,7 +24,7 @@ from .handing_down import hand_down
 from .ledger import Stale
 from .models import PoolModel, PoolPhase, ResourcePool
 from .services import POOL_KIND
-from .wishes import Limits, reserved_of, shapes
+from .wishes import Limits, handed_down_of, reserved_of, shapes
 from .zone_loss import Part, Together
 
 SOURCE_FIRST_S = 2.0  # at the site, what one pool reserved must be free before another reserves it
@@ -68,7 +68,16 @@ def read(*, source: ResourcePool, target: ResourcePool, amounts: Amounts) -> Tra
     taking = _side(target, reserved_of(target).plus(amounts))
     chunk = next((shape for shape in flavors if shape.name == target.largest_shape), None)
     wanted = Guarantee(
-        target.id, target.zone_id, None, reserved_of(target), taking.reserved, chunk, flavors, use.users(source)
+        pool_id=target.id,
+        zone_id=target.zone_id,
+        above=source.id,
+        before=reserved_of(target),
+        after=taking.reserved,
+        chunk=chunk,
+        flavors=flavors,
+        holders=use.users(source),
+        eaten=use.eaten(target),
+        handed_down=handed_down_of(target),
     )
     return Transfer(giving, taking, wanted)
 
@@ -130,12 +139,11 @@ def _together(pool: ResourcePool, reserved: Amounts, model: str) -> Together | N
 
 def decide(asked: Transfer) -> Moves:
     """Outside any transaction. Raises Conflict `guarantee_in_use` naming who uses it, or `no_room`."""
-    source, wanted = asked.source.pool, asked.wanted
-    seed = source.id.int & 0xFFFF_FFFF
+    wanted = asked.wanted
+    seed = wanted.pool_id.int & 0xFFFF_FFFF
 
     def attempt(fleet: Fleet) -> Moves:
-        more = wanted.after.minus(wanted.before)
-        moves = {wanted.zone_id: guarantees.handed_over(source.id, wanted, more, fleet, seed)}
+        moves = {wanted.zone_id: guarantees.moves_for(wanted, fleet, seed)}
         return services.with_spare([side.together for side in asked.sides], moves, fleet, seed)
 
     return guarantees.tried(attempt)

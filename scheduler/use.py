@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, Sum
 
 from facet.rest.problems import Conflict, InUse
 from infra.models import StorageClass
@@ -63,6 +63,21 @@ def users(pool: ResourcePool) -> list[dict[str, Any]]:
                 "memory_mib": row.memory_from_hold_mib,
             }
         )
+    return found
+
+
+def eaten(pool: ResourcePool) -> dict[UUID, guarantees.Amounts]:
+    """What VMs use of a pool's guarantee, by host."""
+    eating = Q(vcpu_from_hold__gt=0) | Q(memory_from_hold_mib__gt=0)
+    found: dict[UUID, guarantees.Amounts] = {}
+    for rows in (
+        Allocation.objects.filter(eating, pool=pool, released=None),
+        Move.objects.filter(eating, pool=pool, ended_at=None),
+    ):
+        for host_id, vcpu, memory_mib in rows.values_list("host_id").annotate(
+            Sum("vcpu_from_hold"), Sum("memory_from_hold_mib")
+        ):
+            found[host_id] = found.get(host_id, guarantees.NOTHING).plus(guarantees.Amounts(vcpu, memory_mib))
     return found
 
 

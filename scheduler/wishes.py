@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -49,6 +49,7 @@ class Wish:
     with_zones: Sequence[str] = ()  # its tenant's pools there are to survive, or not, as this one
     together: Together | None = None  # what that means for the tenant's pools; None: nothing
     holders: Sequence[dict[str, Any]] = ()  # who uses the guarantee that is to shrink
+    eaten: Mapping[UUID, Amounts] = field(default_factory=dict)  # by host: what VMs use of its guarantee
     id: UUID = field(default_factory=uuid7)
     spare_id: UUID = field(default_factory=uuid7)
 
@@ -65,6 +66,9 @@ class Wish:
             chunk=chunk,
             flavors=self.flavors,
             holders=self.holders,
+            eaten=self.eaten,
+            handed_down=handed_down_of(self.pool) if self.pool else guarantees.NOTHING,
+            reshaped=self.pool is not None and self.pool.largest_shape != self.largest_shape,
         )
 
     @property
@@ -74,6 +78,10 @@ class Wish:
 
 def reserved_of(pool: ResourcePool) -> Amounts:
     return Amounts(pool.vcpu_reserved, pool.memory_reserved_mib)
+
+
+def handed_down_of(pool: ResourcePool) -> Amounts:
+    return Amounts(pool.vcpu_reserved_handed_down, pool.memory_reserved_handed_down_mib)
 
 
 # --- wishing -------------------------------------------------------------------------------------------------------
@@ -144,7 +152,7 @@ def changed(pool: ResourcePool, changes: dict[str, Any]) -> Wish:
         changes = {"reserved": guarantees.NOTHING, **changes}
     elif changes.get("model", pool.model) == PoolModel.RESERVED and "reserved" in changes and "limit" not in changes:
         changes = {**changes, "limit": Limits()}
-    wanted = _checked(replace(now, **changes))
+    wanted = _checked(replace(now, **changes, eaten=use.eaten(pool)))
     if now.reserved.minus(wanted.reserved) != guarantees.NOTHING:
         wanted = replace(wanted, holders=use.users(pool))
     elif wanted.parent is not None:

@@ -176,7 +176,7 @@ def _changed(part: Part, these: Together, fleet: Fleet, seed: int) -> list[Move]
 
 
 def _freed(part: Part, fleet: Fleet) -> list[Move]:
-    held = fleet.listed_holds().get(part.spare_id, [])
+    held = guarantees.held_by(part.spare_id, fleet)
     return [Move(hold.host_id, part.spare_id, None, hold.vcpu, hold.memory_mib) for hold in held]
 
 

@@ -154,6 +154,50 @@ def test_a_projects_guarantee_is_kept_in_its_own_chunks_too(acme):
     room.check_books()
 
 
+def test_a_guarantee_that_grows_by_halves_or_takes_another_shape_still_holds_whole_chunks(admin, acme):
+    """Two halves make one large chunk; small pieces are laid anew when a larger shape is declared, but for what lies
+    with VMs that use it; and where they cannot be, that is refused."""
+    place = room.land(hosts=4, vcpu=8, memory_mib=16 * GIB)
+    pool = room.pool(place, acme.tenant, model="flex", reserved=Amounts(4, 8 * GIB), largest_shape="large")
+    assert admin.patch(f"pools/{pool.id}", {"reserved": {"vcpu": 8, "memory_mib": 16 * GIB}}).status == 202
+    assert list(held(pool.id).values()) == [(8, 16 * GIB)]
+    assert admin.patch(f"pools/{pool.id}", {"largest_shape": "small"}).status == 202
+    assert admin.patch(f"pools/{pool.id}", {"reserved": {"vcpu": 14, "memory_mib": 28 * GIB}}).status == 202
+    used = [room.ask(place, pool, 1, GIB)]
+    room.claim(acme.project, pool, used)
+    with as_system():
+        home = Allocation.objects.get().host_id
+    assert admin.patch(f"pools/{pool.id}", {"reserved": {"vcpu": 24, "memory_mib": 48 * GIB}}).status == 202
+    assert admin.patch(f"pools/{pool.id}", {"largest_shape": "medium"}).status == 202
+    room.check_books()
+    room.release(acme.project, [used[0].key])
+    assert home in held(pool.id)
+    rival = factories.office("other")
+    _fill(random.Random(1), place, rival, room.pool(place, rival.tenant))
+    room.claim(acme.project, pool, of_shape(place, pool, MEDIUM, 5))
+    room.check_books()
+
+
+def test_a_shape_that_the_guarantee_cannot_take_is_refused(admin, acme):
+    place = room.land(hosts=4, vcpu=8, memory_mib=16 * GIB)
+    rival = factories.office("other")
+    theirs = room.pool(place, rival.tenant)
+    plan_asks = [room.ask(place, theirs, 4, 8 * GIB) for _ in place.hosts]
+    plan = Plan(
+        tuple(
+            Placement(ask.key, place.zone.id, host.id, place.datastore.id, {})
+            for ask, host in zip(plan_asks, place.hosts, strict=True)
+        )
+    )
+    room.claim(rival.project, theirs, plan_asks, plan)
+    pool = room.pool(place, acme.tenant, model="flex", reserved=Amounts(16, 32 * GIB), largest_shape="medium")
+    refused = admin.patch(f"pools/{pool.id}", {"largest_shape": "large"})
+    assert (refused.status, refused["code"]) == (409, "no_room")
+    assert row(pool).largest_shape == "medium"
+    assert summed(pool.id) == (16, 32 * GIB)
+    room.check_books()
+
+
 def test_a_guarantee_in_use_names_the_vms_in_it(admin, acme):
     """Also what was handed down; and it says how much would be free to give up."""
     place = room.land(hosts=2, vcpu=32, memory_mib=128 * GIB)
