@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -22,11 +22,12 @@ from django.db import connection
 from .core.fleet import Fleet, Hold
 from .core.layout import Datastore, Host, Zone
 
+_SINCE = "select watermark, dirty, zones, networks, datastores, hosts, holds from fleet_since(%s::xid8)"
 _ZONES = "select id, name, phase = 'active' from infra_zone where deleted_at is null order by id"
 _HOSTS = """
 select id, site_id, zone_id, vcpu_limit, vcpu_claimed + vcpu_unmanaged, memory_limit_mib,
     memory_claimed_mib + memory_unmanaged_mib, state = 'up' and not cordoned, datastore_refs, network_refs, labels, name
-from infra_host where %s::xid8 is null or changed >= %s::xid8 order by id
+from infra_host order by id
 """
 _DATASTORES = """
 select d.id, d.site_id, d.ref, coalesce(z.ids, '{}'), d.limit_gib, d.claimed_gib + d.unmanaged_gib,
@@ -37,16 +38,13 @@ left join (select datastore_id, array_agg(zone_id order by zone_id) as ids from 
 left join (select m.datastore_id, array_agg(array[k.zone_id::text, k.name] order by k.zone_id, k.name) as classes
            from infra_storageclass k join infra_storageclass_datastores m on m.storageclass_id = k.id
            group by m.datastore_id) c on c.datastore_id = d.id
-where %s::xid8 is null or d.changed >= %s::xid8 order by d.id
+order by d.id
 """
 _NETWORKS = """
 select z.zone_id, n.ref, n.id from infra_physicalnetwork n
 join infra_physicalnetwork_zones z on z.physicalnetwork_id = n.id where n.present order by z.zone_id, n.id
 """
-_HOLDS = """
-select pool_id, host_id, vcpu, memory_mib from scheduler_hold
-where (vcpu > 0 or memory_mib > 0) and (%s::uuid[] is null or host_id = any(%s::uuid[]))
-"""
+_HOLDS = "select pool_id, host_id, vcpu, memory_mib from scheduler_hold where vcpu > 0 or memory_mib > 0"
 _MOMENT = "select pg_snapshot_xmin(pg_current_snapshot())::text, pg_current_xact_id_if_assigned() is not null"
 
 
@@ -54,6 +52,7 @@ _MOMENT = "select pg_snapshot_xmin(pg_current_snapshot())::text, pg_current_xact
 class Sight:
     """What one look found, with what the next one needs to go on from it."""
 
+    number: int  # looks are counted as they begin
     fleet: Fleet
     watermark: str
     store_ids: Mapping[tuple[UUID, str], UUID]
@@ -66,76 +65,99 @@ class Looker:
     """Keeps the newest Sight. Threads take turns to look; what they get is never edited."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _begun: int = 0
     _sight: Sight | None = None
 
     def look(self, *, full: bool = False) -> Fleet:
-        """The fleet as it is now, or (inside a transaction) as that transaction sees it."""
+        """The fleet as it is now, or (inside a transaction) as that transaction sees it.
+
+        A thread that waited for its turn takes what another found meanwhile, if that look began after it had asked.
+        """
+        before = self._begun
         with self._lock:
-            watermark, dirty = _rows(_MOMENT)[0]
-            if dirty:  # our own transaction has written what may yet be taken back: look, and keep nothing
-                return _whole(watermark).fleet
-            old = None if full else self._sight
-            self._sight = _whole(watermark) if old is None else _newer(old, watermark)
-            return self._sight.fleet
+            old = self._sight
+            if old is not None and old.number > before and not full and not connection.in_atomic_block:
+                return old.fleet
+            self._begun += 1
+            if full or old is None:
+                watermark, dirty = _rows(_MOMENT)[0]
+                found = _whole(self._begun, watermark)
+            else:
+                found, dirty = _newer(self._begun, old)
+            if not dirty:  # else our own transaction has written what may yet be taken back: keep nothing
+                self._sight = found
+            return found.fleet
 
 
-def _whole(watermark: str) -> Sight:
+def _whole(number: int, watermark: str) -> Sight:
     """Everything, read anew."""
     zones = [Zone(*row) for row in _rows(_ZONES)]
-    networks = _networks()
-    stores = _rows(_DATASTORES, None, None)
+    networks = {(zone, ref): network for zone, ref, network in _rows(_NETWORKS)}
+    stores = _rows(_DATASTORES)
     store_ids = {(row[1], row[2]): row[0] for row in stores}
     holds: dict[UUID, dict[UUID, Hold]] = defaultdict(dict)
-    for pool, host, vcpu, memory in _rows(_HOLDS, None, None):
+    for pool, host, vcpu, memory in _rows(_HOLDS):
         holds[pool][host] = Hold(host, vcpu, memory)
     fleet = Fleet.of(
-        [_host(row, store_ids, networks) for row in _rows(_HOSTS, None, None)],
+        [_host(row, store_ids, networks) for row in _rows(_HOSTS)],
         map(_store, stores),
         zones,
         {pool: kept.values() for pool, kept in holds.items()},
     )
-    return Sight(fleet, watermark, store_ids, networks, dict(holds))
+    return Sight(number, fleet, watermark, store_ids, networks, dict(holds))
 
 
-def _newer(old: Sight, watermark: str) -> Sight:
-    """What changed since the look before, laid over it. A zone that went, or other wiring, is a reason to read all."""
-    zones = [Zone(*row) for row in _rows(_ZONES)]
-    networks = _networks()
-    if networks != old.network_ids or not {zone.id for zone in old.fleet.zones} <= {zone.id for zone in zones}:
-        return _whole(watermark)
-    stores = _rows(_DATASTORES, old.watermark, old.watermark)
-    if any((row[1], row[2]) not in old.store_ids for row in stores):
-        return _whole(watermark)
-    changed = _rows(_HOSTS, old.watermark, old.watermark)
-    ids = [row[0] for row in changed]
-    holds = _holds_after(old.holds, ids)
+def _newer(number: int, old: Sight) -> tuple[Sight, bool]:
+    """What changed since the look before, laid over it; and whether our own transaction has written.
+
+    A zone that went, or other wiring, is a reason to read all.
+    """
+    watermark, dirty, *texts = _rows(_SINCE, old.watermark)[0]
+    if dirty:
+        return _whole(number, watermark), True
+    said = Said(*(json.loads(text) if text else () for text in texts))
+    zones = [Zone(UUID(id), name, active) for id, name, active in said.zones]
+    networks = {(UUID(zone), ref): UUID(network) for zone, ref, network in said.networks}
+    stores = [(*map(UUID, row[:2]), row[2], list(map(UUID, row[3])), *row[4:]) for row in said.datastores]
+    new_stores = any((row[1], row[2]) not in old.store_ids for row in stores)
+    if new_stores or networks != old.network_ids or not {zone.id for zone in old.fleet.zones} <= {z.id for z in zones}:
+        return _whole(number, watermark), False
+    changed = [(UUID(row[0]), UUID(row[1]), row[2] and UUID(row[2]), *row[3:]) for row in said.hosts]
+    holds = _holds_after(old.holds, {row[0] for row in changed}, said.holds)
     fleet = old.fleet.with_changes(
         hosts=[_host(row, old.store_ids, networks) for row in changed],
         datastores=map(_store, stores),
         zones=zones,
         holds={pool: kept.values() for pool, kept in holds.items()},
     )
-    return Sight(fleet, watermark, old.store_ids, networks, {**old.holds, **holds})
+    return Sight(number, fleet, watermark, old.store_ids, networks, {**old.holds, **holds}), False
 
 
-def _holds_after(old: Mapping[UUID, Mapping[UUID, Hold]], hosts: Sequence[UUID]) -> dict[UUID, dict[UUID, Hold]]:
-    """The holds, host by host, of those pools that have or had any on these hosts."""
-    if not hosts:
+class Said(NamedTuple):
+    """The rows that fleet_since answers with, as JSON has them."""
+
+    zones: Sequence[Any]
+    networks: Sequence[Any]
+    datastores: Sequence[Any]
+    hosts: Sequence[Any]
+    holds: Sequence[Any]
+
+
+def _holds_after(
+    old: Mapping[UUID, Mapping[UUID, Hold]], moved: Set[UUID], said: Sequence[Any]
+) -> dict[UUID, dict[UUID, Hold]]:
+    """The holds, host by host, of those pools that have or had any on the hosts that moved."""
+    if not moved:
         return {}
-    moved = set(hosts)
     found: dict[UUID, dict[UUID, Hold]] = {
         pool: {host: hold for host, hold in kept.items() if host not in moved}
         for pool, kept in old.items()
         if not moved.isdisjoint(kept)
     }
-    for pool, host, vcpu, memory in _rows(_HOLDS, list(hosts), list(hosts)):
+    for pool_id, host_id, vcpu, memory in said:
+        pool, host = UUID(pool_id), UUID(host_id)
         found.setdefault(pool, dict(old.get(pool, {})))[host] = Hold(host, vcpu, memory)
     return found
-
-
-def _networks() -> dict[tuple[UUID, str], UUID]:
-    """(zone, ref at the site) -> network, of those that a zone uses."""
-    return {(zone, ref): network for zone, ref, network in _rows(_NETWORKS)}
 
 
 def _host(
