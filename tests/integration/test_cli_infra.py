@@ -40,6 +40,14 @@ storage-class list --zone az1
 storage-class show fast --zone az1
 storage-class delete fast --zone az1 --yes
 site hosts dc1 --zone az1
+host list
+host list --site dc1 --zone az1
+host cordon DC0_C0_H0 --site dc1
+host uncordon DC0_C0_H0
+host drain DC0_C0_H0 --site dc1 --wait
+host uncordon DC0_C0_H0
+zone drain az1 --wait
+zone resume az1
 zone list
 zone show az1
 flavor list

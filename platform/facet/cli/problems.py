@@ -48,9 +48,10 @@ def details(printer: Printer, document: Mapping[str, Any], *, said: str = "") ->
         for row in rows:
             printer.say(f"  - {plain(row.get('sentence') or row)}")
     if rows := _rows(document, "holders"):
-        printer.say("In use by:")
+        printer.say("Without other room:" if any("why" in row for row in rows) else "In use by:")
         for row in rows:
-            printer.say(f"  - {plain(row.get('kind'))} {plain(row.get('name') or row.get('id'))}")
+            why = f": {plain(row['why'])}" if row.get("why") else ""
+            printer.say(f"  - {plain(row.get('kind'))} {plain(row.get('name') or row.get('id'))}{why}")
 
 
 def first_cause(problem: Any) -> str:

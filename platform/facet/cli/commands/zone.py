@@ -11,6 +11,7 @@ from ..faults import Usage
 from ..options import Name, NameOrId, Output, Timeout, Wait, Yes, examples, noun
 from ..output import Column, Format, Row, plain
 from ..session import Session
+from .host import DRAIN
 
 app = noun("Availability zones: hosts, datastores and networks of one site.")
 
@@ -189,3 +190,24 @@ def delete(
     session.finish(answer, "zone", waiting=wait, timeout=timeout)
     if wait or not answer:
         session.printer.done(f"zone {zone['name']} deleted")
+
+
+@app.command(epilog=examples("facet zone drain az1 --wait"))
+def drain(
+    ctx: typer.Context, name: NameOrId, wait: Wait = False, timeout: Timeout = "", output: Output = Format.TABLE
+) -> None:
+    """Close a zone and move all of its VMs live into the other zones that each was asked for in; or name who cannot."""
+    session = Session(ctx, output)
+    answer = session.api.post(f"zones/{resolve.one(session.api, 'zone', name)['id']}/drain")
+    session.finish(answer, "drain", waiting=wait, timeout=timeout, path="drains", columns=DRAIN)
+
+
+@app.command(epilog=examples("facet zone resume az1"))
+def resume(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> None:
+    """Let a zone that was drained take new work again."""
+    session = Session(ctx, output)
+    answer = session.api.post(f"zones/{resolve.one(session.api, 'zone', name)['id']}/resume")
+    if session.printer.for_people:
+        session.printer.done(f"zone {answer['name']} takes new work")
+    else:
+        session.printer.document(answer)
