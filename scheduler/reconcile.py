@@ -148,7 +148,7 @@ def _remove(turn: Turn, scene: Scene) -> Outcome:
             deleted_at=timezone.now(), refs={}, reason=None, observed_generation=found.generation
         )
         if gone:
-            Hold.objects.filter(pool_id=found.pk, vcpu=0, memory_mib=0).delete()
+            Hold.objects.filter(pool_id__in=(found.pk, found.spare_id), vcpu=0, memory_mib=0).delete()
             operations.succeed(POOL_KIND, found.id, generation=found.generation)
     return Done()
 

@@ -192,6 +192,67 @@ def test_a_pool_shrinks_only_to_what_is_used_and_handed_down(place, admin, acme)
     assert refused["holders"][0]["kind"] == "project pool"
 
 
+BAD_TRANSFERS = [
+    ({"vcpu": 0}, "vcpu"),
+    ({"vcpu": -1}, "vcpu"),
+    ({"vcpu": 1.5}, "vcpu"),
+    ({"vcpu": "1"}, "vcpu"),
+    ({"vcpu": True}, "vcpu"),
+    ({"vcpu": None}, "vcpu"),
+    ({"vcpu": 2**63}, "vcpu"),
+    ({"memory_mib": 0}, "memory_mib"),
+    ({"memory_mib": 10**13}, "memory_mib"),
+    ({"vcpu": 1, "gpus": 1}, "gpus"),
+    ({}, "vcpu"),
+    ({"vcpu": 1, "to": "7"}, "to"),
+    ({"vcpu": 1, "to": 7}, "to"),
+    ({"vcpu": 1, "to": None}, "to"),
+    ({"vcpu": 1, "to": "00000000-0000-7000-8000-000000000000"}, "to"),
+]
+
+
+@pytest.mark.parametrize(("change", "field"), BAD_TRANSFERS)
+def test_a_bad_transfer_names_the_field_and_moves_nothing(place, admin, acme, change, field):
+    pool = admin.post(pools_of(acme), FLEX)["pool"]
+    theirs = admin.post(pools_of(factories.office("beta")), FLEX)["pool"]
+    answer = admin.post(f"pools/{pool['id']}/transfer", {"to": theirs["id"]} | change)
+    assert (answer.status, list(answer["errors"])) == (422, [field]), answer
+    itself = admin.post(f"pools/{pool['id']}/transfer", {"to": pool["id"], "vcpu": 1})
+    assert (itself.status, list(itself["errors"])) == (422, ["to"])
+    assert held() == (2, 16, 16)
+
+
+def test_room_stays_in_its_zone_and_goes_to_no_pool_that_goes(place, admin, acme):
+    room.land(name="az2")
+    pool = admin.post(pools_of(acme), FLEX)["pool"]
+    elsewhere = admin.post(pools_of(acme), FLEX | {"zone": "az2", "limit": None})["pool"]
+    far = admin.post(f"pools/{pool['id']}/transfer", {"to": elsewhere["id"], "vcpu": 1})
+    assert (far.status, list(far["errors"])) == (422, ["to"])
+    assert "stays there" in far["errors"]["to"][0]
+    theirs = admin.post(pools_of(factories.office("beta")), FLEX)["pool"]
+    admin.delete(f"pools/{theirs['id']}")
+    for source, target in ((pool, theirs), (theirs, pool)):
+        gone = admin.post(f"pools/{source['id']}/transfer", {"to": target["id"], "vcpu": 1})
+        assert (gone.status, gone["code"]) == (409, "deleting")
+    spare = admin.post(f"pools/{theirs['id']}/take-spare")
+    assert (spare.status, spare["code"]) == (409, "deleting")
+
+
+def test_a_transfer_in_a_draining_zone_moves_what_lies_there(place, admin, acme):
+    pool = admin.post(pools_of(acme), FLEX)["pool"]
+    theirs = admin.post(pools_of(factories.office("beta")), FLEX)["pool"]
+    with as_system():
+        Zone.objects.update(phase=ZonePhase.DRAINING)
+        Host.objects.update(cordoned=True)
+    services.guarantees.ledger.look(full=True)
+    body = {"to": theirs["id"], "vcpu": 4, "memory_mib": 16 * GIB}
+    first = admin.post(f"pools/{pool['id']}/transfer", body, Idempotency_Key="k1")
+    assert first.status == 202, first
+    assert admin.post(f"pools/{pool['id']}/transfer", body, Idempotency_Key="k1").body == first.body
+    assert held() == (2, 16, 16)
+    assert admin.get(f"pools/{theirs['id']}")["reserved"] == {"vcpu": 12, "memory_mib": 48 * GIB}
+
+
 def test_a_stale_if_match_is_refused(place, admin, acme):
     pool = admin.post(pools_of(acme), FLEX)["pool"]
     assert admin.patch(f"pools/{pool['id']}", {"largest_shape": "small"}, If_Match='"1"').status == 202

@@ -12,7 +12,7 @@ from facet.operations.models import Event, Operation, Wakeup
 from facet.rest.access import SYSTEM
 from facet.rest.problems import Conflict
 from infra.models import Datastore, Host, HostState, Zone
-from scheduler import guarantees, ledger, rehousing, services, transfer
+from scheduler import guarantees, ledger, reconcile, rehousing, services, transfer
 from scheduler.core.ask import Placement, Plan, Shape
 from scheduler.guarantees import Amounts, Move
 from scheduler.ledger import Stale
@@ -474,6 +474,30 @@ def test_a_hold_on_a_closed_host_is_placed_anew(acme, how):
     assert summed(pool.id) == (33, 65 * GIB)
     assert fits(place, pool, LARGE, 3)
     room.check_books()
+
+
+def test_a_look_that_shows_a_closed_host_wakes_its_pools(acme):
+    """A complete one and a watched one; a pool that knows already comes again by itself."""
+    place = room.land(hosts=2, vcpu=16, memory_mib=32 * GIB)
+    pool = room.pool(place, acme.tenant, model="flex", reserved=Amounts(32, 64 * GIB), largest_shape="large")
+    room.pool(place, factories.tenant("beta"))
+    with as_system():
+        Wakeup.objects.all().delete()
+        ResourcePool.objects.update(refs={host.compute_ref: "p" for host in place.hosts})
+    reconcile.observe(as_system, place.zone.site_id, (), complete=True)
+    with as_system():
+        assert not Wakeup.objects.exists()
+        Host.objects.filter(pk=place.hosts[0].pk).update(state=HostState.DOWN)
+    for complete in (False, True):
+        reconcile.observe(as_system, place.zone.site_id, (), complete=complete)
+        with as_system():
+            assert list(Wakeup.objects.values_list("key", flat=True)) == [pool.id]
+            Wakeup.objects.all().delete()
+    with as_system():
+        ResourcePool.objects.filter(pk=pool.pk).update(reason={"code": "guarantee_short"})
+    reconcile.observe(as_system, place.zone.site_id, (), complete=True)
+    with as_system():
+        assert not Wakeup.objects.exists()
 
 
 def test_what_finds_no_room_stays_and_the_pool_says_so(acme):
