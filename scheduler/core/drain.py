@@ -6,7 +6,7 @@ old one still stands: nothing that a mover gives up serves another, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,6 +16,9 @@ from .holds import place_holds
 from .moving import Mover, Work
 from .room import settled
 from .standing import Relocation, Standing
+
+Homeless = Mapping[UUID, Sequence[Hold]]  # by pool, where they were
+Anew = dict[UUID, Sequence[Hold] | NoRoom]
 
 NOWHERE = UUID(int=0)
 NO_CHUNKS: Mapping[UUID, Shape] = {}
@@ -37,17 +40,26 @@ def drain(
     each pool's guarantee is kept in; without one a Hold is placed anew in one piece.
     """
     going = frozenset(hosts)
-    work = Work.of(fleet, standing, going, policy, seed)
-    work.move([_within_its_zone(fleet, one) for one in standing if one.host_id in going])
-    there = settled(work.room)
-    homeless = {pool: [hold for hold in holds if hold.host_id in going] for pool, holds in fleet.listed_holds().items()}
-    for pool, back in work.back.items():
-        homeless.setdefault(pool, []).extend(back)
-    found: dict[UUID, Sequence[Hold] | NoRoom] = {}
-    for pool, holds in homeless.items():
-        if holds:
-            found[pool], there = _placed_anew(there, pool, holds, chunks.get(pool), policy, seed)
-    return Relocation(work.moved, work.left, found)
+    movers = [_within_its_zone(fleet, one) for one in standing if one.host_id in going]
+    homeless: Homeless = {
+        pool: on_them
+        for pool, holds in fleet.listed_holds().items()
+        if (on_them := [hold for hold in holds if hold.host_id in going])
+    }
+
+    def attempt(first: Homeless, then: Homeless) -> Relocation:
+        held, there = _placed_anew(fleet.without_hosts(going), first, chunks, policy, seed)
+        work = Work.of(there, standing, going, policy, seed)
+        work.move(movers)
+        last = {pool: [*then.get(pool, ()), *work.back.get(pool, ())] for pool in {**then, **work.back}}
+        held_last, _ = _placed_anew(settled(work.room), last, chunks, policy, seed)
+        return Relocation(work.moved, work.left, _joined(held, held_last))
+
+    found = attempt({}, homeless)
+    if found.fits or found.left or not homeless:
+        return found
+    other = attempt(homeless, {})  # VMs that came first have taken what only a Hold, in its large pieces, needs
+    return other if other.fits else found
 
 
 def drain_zone(
@@ -92,9 +104,38 @@ def _elsewhere(one: Standing, lost: UUID, zones: Sequence[UUID], pools: Sequence
 
 
 def _placed_anew(
-    there: Fleet, pool: UUID, holds: Sequence[Hold], chunk: Shape | None, policy: Policy, seed: int
+    there: Fleet, homeless: Homeless, chunks: Mapping[UUID, Shape], policy: Policy, seed: int
+) -> tuple[Anew, Fleet]:
+    """Room for as much as these Holds had, for each pool all or none, and the fleet with it."""
+    found: Anew = {}
+    for pool, holds in homeless.items():
+        found[pool], there = _pool_placed_anew(there, holds, chunks.get(pool), policy, seed)
+    return found, there
+
+
+def _joined(first: Anew, last: Anew) -> Anew:
+    """Both answers as one: no room where either has none."""
+    found = {**first, **last}
+    for pool in first.keys() & last.keys():
+        mine, more = first[pool], last[pool]
+        if isinstance(mine, NoRoom):
+            found[pool] = mine
+        elif not isinstance(more, NoRoom):
+            found[pool] = _one_a_host([*mine, *more])
+    return found
+
+
+def _one_a_host(holds: Iterable[Hold]) -> list[Hold]:
+    found: dict[UUID, Hold] = {}
+    for hold in holds:
+        there = found.get(hold.host_id, Hold(hold.host_id, 0, 0))
+        found[hold.host_id] = Hold(hold.host_id, there.vcpu + hold.vcpu, there.memory_mib + hold.memory_mib)
+    return list(found.values())
+
+
+def _pool_placed_anew(
+    there: Fleet, holds: Sequence[Hold], chunk: Shape | None, policy: Policy, seed: int
 ) -> tuple[list[Hold] | NoRoom, Fleet]:
-    """Room for as much as these Holds had, all or none, and the fleet with it."""
     at = there.layout.hosts.get(holds[0].host_id)
     zone = None if at is None else there.hosts[at].zone_id
     if chunk is None:
@@ -102,7 +143,7 @@ def _placed_anew(
     else:
         whole = Hold(holds[0].host_id, sum(hold.vcpu for hold in holds), sum(hold.memory_mib for hold in holds))
         pieces = [(whole, chunk)]
-    found: dict[UUID, Hold] = {}
+    found: list[Hold] = []
     tried = there
     for piece, shape in pieces:
         new = place_holds(
@@ -116,11 +157,9 @@ def _placed_anew(
         )
         if isinstance(new, NoRoom):
             return new, there
-        for hold in new:
-            before = found.get(hold.host_id, Hold(hold.host_id, 0, 0))
-            found[hold.host_id] = Hold(hold.host_id, before.vcpu + hold.vcpu, before.memory_mib + hold.memory_mib)
+        found += new
         tried = _with_holds(tried, new)
-    return list(found.values()), tried
+    return _one_a_host(found), tried
 
 
 def _with_holds(there: Fleet, holds: Sequence[Hold]) -> Fleet:

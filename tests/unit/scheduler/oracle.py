@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from scheduler.core.ask import Apart, Ask, Group, Level, Plan, Together
@@ -42,8 +42,12 @@ def broken_rules(batch: Sequence[Ask], there: Fleet, plan: Plan) -> list[str]:
     ]
 
 
+def reaches(row: Host, chosen: Datastore) -> bool:
+    return chosen.id in row.datastores and row.zone_id in chosen.zones and chosen.accessible
+
+
 def _bad_store(wanted: Ask, row: Host, chosen: Datastore) -> Iterator[str]:
-    if chosen.id not in row.datastores or row.zone_id not in chosen.zones or not chosen.accessible:
+    if not reaches(row, chosen):
         yield "on a datastore that it cannot use"
     if wanted.storage_class is not None and (row.zone_id, wanted.storage_class) not in chosen.storage_classes:
         yield "on a datastore of another class"
@@ -115,9 +119,12 @@ def _parted(batch: Sequence[Ask], there: Fleet, plan: Plan) -> Iterator[str]:
             yield "members parted that must be together"
 
 
-def plan_exists(batch: Sequence[Ask], there: Fleet) -> bool:
-    """Whether any plan keeps all rules: tries all, ask by ask, on plain counters."""
-    room = _Counters(there)
+def plan_exists(batch: Sequence[Ask], there: Fleet, disks: Mapping[UUID, UUID | None] | None = None) -> bool:
+    """Whether any plan keeps all rules: tries all, ask by ask, on plain counters.
+
+    `disks`: for an ask's key the datastore where its disk lies already; it stays there where the host reaches it.
+    """
+    room = _Counters(there, disks or {})
     return _any_plan(list(batch), room, 0)
 
 
@@ -127,8 +134,9 @@ def most_that_fit(batch: Sequence[Ask], there: Fleet) -> int:
 
 
 class _Counters:
-    def __init__(self, there: Fleet) -> None:
+    def __init__(self, there: Fleet, disks: Mapping[UUID, UUID | None]) -> None:
         self.there = there
+        self.disks = disks
         self.active = {zone.id for zone in there.zones if zone.active}
         self.free = {
             row.id: [max(0, row.vcpu_limit - row.vcpu_claimed), max(0, row.memory_limit_mib - row.memory_claimed_mib)]
@@ -167,6 +175,10 @@ class _Counters:
 
     def stores_for(self, wanted: Ask, row: Host) -> Iterator[UUID | None]:
         if wanted.disk_gib is None:
+            yield None
+            return
+        lies = next((one for one in self.there.datastores if one.id == self.disks.get(wanted.key)), None)
+        if lies is not None and reaches(row, lies):
             yield None
             return
         for chosen in self.there.datastores:
