@@ -9,6 +9,7 @@ is: the pool says so (`guarantee_short`), stays active, and is looked at again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ def observe(
         on_closed = _keeping_on_closed(site_id)
         due = {one.id: one for one in pools.filter(Q(id__in=on_closed) | Q(spare_id__in=on_closed)) if not _short(one)}
         if complete:
-            due |= {one.id: one for one in _behind(site_id, pools)}
+            due |= {one.id: one for one in (*_behind(site_id, pools), *_elsewhere(site_id, pools))}
         for id in sorted(due):
             wake(POOL_KIND, id, tenant_id=due[id].tenant_id, site_id=site_id)
 
@@ -193,6 +194,15 @@ def _keeping_on_closed(site_id: UUID) -> set[UUID]:
     """The pool_ids of Holds on the site's closed hosts."""
     rows = Hold.objects.filter(CLOSED, Q(vcpu__gt=0) | Q(memory_mib__gt=0), host__site_id=site_id)
     return set(rows.values_list("pool_id", flat=True))
+
+
+def _elsewhere(site_id: UUID, pools: QuerySet[ResourcePool]) -> list[ResourcePool]:
+    """The pools that keep room on a host which has left their zone."""
+    rows = Hold.objects.filter(Q(vcpu__gt=0) | Q(memory_mib__gt=0), host__site_id=site_id)
+    kept = defaultdict(set)
+    for pool_id, zone_id in rows.values_list("pool_id", "host__zone_id").distinct():
+        kept[pool_id].add(zone_id)
+    return [one for one in pools if (kept[one.id] | kept[one.spare_id]) - {one.zone_id}]
 
 
 def _behind(site_id: UUID, pools: QuerySet[ResourcePool]) -> list[ResourcePool]:
