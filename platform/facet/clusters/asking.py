@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,11 +15,13 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Invalid
 from facet.workloads.models import VM
 from infra.models import Flavor, Host
-from scheduler.core.ask import Apart, Ask, Group, Plan
+from scheduler.core.ask import Ask, Group, Plan
 from tenants.models import Project
 
+from . import rules
 from .ground import Ground, ground
 from .models import CLUSTER_KIND, Cluster, Node, NodePool, NodeRole
+from .rules import Rules, check_storage
 
 DEFAULT_FLAVOR = "small"
 CONTROL_PLANES = "control_plane"  # what their asks are called together
@@ -75,6 +77,7 @@ def wish(*, data: Mapping[str, Any], project: Project) -> Wish:
 def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
     kind = framework(data["framework"])
     planes_flavor = _flavor(where, data["control_planes"]["flavor"], "control_planes.flavor")
+    check_storage(_said(data), where.zones)
     cluster = _cluster(data, where, planes_flavor)
     pools = [_pool(cluster, asked, where, at) for at, asked in enumerate(data["node_pools"])]
     by_name = {pool.name: pool for pool in pools}
@@ -91,6 +94,13 @@ def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
     return Wish(where, cluster, pools, batch, counts={CONTROL_PLANES: (1, 3, 5)})
 
 
+def _said(data: Mapping[str, Any]) -> Iterator[tuple[str, Rules]]:
+    """The rules of each role, with the path of each in the request."""
+    yield "control_planes.placement", data["control_planes"]["placement"]
+    for at, pool in enumerate(data["node_pools"]):
+        yield f"node_pools.{at}.placement", pool["placement"]
+
+
 def _cluster(data: Mapping[str, Any], where: Ground, planes_flavor: Flavor) -> Cluster:
     kind, network = framework(data["framework"]), data["network"]
     return Cluster(
@@ -103,6 +113,7 @@ def _cluster(data: Mapping[str, Any], where: Ground, planes_flavor: Flavor) -> C
         zone_ids=list(where.zone_ids),
         control_planes=data["control_planes"]["count"],
         control_plane_flavor=planes_flavor.name,
+        control_plane_placement=dict(data["control_planes"]["placement"]),
         pod_cidr=network.get("pod_cidr") or kind.default_pod_cidr,
         service_cidr=network.get("service_cidr") or kind.default_service_cidr,
         endpoint_port=6443,
@@ -114,7 +125,7 @@ def _pool(cluster: Cluster, asked: Mapping[str, Any], where: Ground, at: int) ->
     return NodePool(
         id=uuid7(), tenant_id=cluster.tenant_id, project=cluster.project, cluster=cluster, name=asked["name"],
         size=asked["size"], flavor=_flavor(where, asked["flavor"], f"node_pools.{at}.flavor").name,
-        labels=asked["labels"], taints=asked["taints"],
+        labels=asked["labels"], taints=asked["taints"], placement=dict(asked["placement"]),
     )  # fmt: skip
 
 
@@ -167,16 +178,12 @@ def nodes(
     standing: Sequence[UUID] = (),
 ) -> Batch:
     """`count` more nodes of a pool (none: control planes), their VMs and asks. `standing`: hosts of those there are."""
-    group = Group(
-        key=f"{cluster.id}/{plan.pool}",
-        apart=Apart.REQUIRED if pool is None else Apart.PREFERRED,
-        over_zones=True,
-        members=tuple(standing),
-    )
+    kept = rules.of_control_planes(cluster) if pool is None else rules.of_pool(pool)
+    group = rules.group(kept, f"{cluster.id}/{plan.pool}", standing)
     made = [_node(cluster, pool, where, flavor, plan) for _ in range(count)]
     vms = [node.vm for node in made]
     role = CONTROL_PLANES if pool is None else plan.pool
-    return Batch(made, vms, [_ask(vm, role, where, group) for vm in vms])
+    return Batch(made, vms, [_ask(vm, role, where, group, kept) for vm in vms])
 
 
 def _node(cluster: Cluster, pool: NodePool | None, where: Ground, flavor: Flavor, plan: NodePlan) -> Node:
@@ -192,7 +199,7 @@ def _node(cluster: Cluster, pool: NodePool | None, where: Ground, flavor: Flavor
     return Node(**owner, id=id, cluster=cluster, pool=pool, vm=vm, role=role, name=name)
 
 
-def _ask(vm: VM, role: str, where: Ground, group: Group) -> Ask:
+def _ask(vm: VM, role: str, where: Ground, group: Group, kept: Rules) -> Ask:
     return Ask(
         key=vm.id,
         name=vm.name,
@@ -204,6 +211,7 @@ def _ask(vm: VM, role: str, where: Ground, group: Group) -> Ask:
         pools=tuple(where.pool_ids.values()),
         networks=tuple(net.id for net in where.networks),
         group=group,
+        **rules.of_ask(kept),
     )
 
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
-from facet.workloads.serializers import ReasonSerializer
+from facet.workloads.serializers import ReasonSerializer, VmPlacementRequest
+from scheduler.core.ask import Apart, Together
+from scheduler.core.ask import Level as PlaceLevel
 from tenants.serializers import NamedSerializer
 
+from . import rules
 from .asking import DEFAULT_FLAVOR
 from .models import Cluster, ClusterPhase, Node, NodePhase, NodePool, NodeRole
 
@@ -32,9 +36,47 @@ class TaintRequest(StrictSerializer):
     effect = serializers.ChoiceField(choices=["NoSchedule", "PreferNoSchedule", "NoExecute"])
 
 
+class AffinityRequest(StrictSerializer):
+    """What the nodes of a role share, always or as far as there is room."""
+
+    level = serializers.ChoiceField(choices=[level.value for level in PlaceLevel])
+    mode = serializers.ChoiceField(choices=[how.value for how in Together])
+
+
+class RulesRequest(VmPlacementRequest):
+    """Rules for the hosts of a role's nodes, and for where their disks lie."""
+
+    role = "workers"
+    anti_affinity = serializers.ChoiceField(
+        choices=[*(how.value for how in Apart), rules.NONE], required=False, default=rules.BEST_APART["workers"]
+    )
+    affinity = AffinityRequest(required=False, allow_null=True, default=None)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        affinity = data["affinity"]
+        if data["anti_affinity"] == Apart.REQUIRED and affinity == {"level": "host", "mode": "required"}:
+            sentence = f"No two of the {self.role} may share a host (anti_affinity), and all must: one of it can be."
+            raise serializers.ValidationError({"affinity": [sentence]})
+        return data
+
+
+class PlaneRulesRequest(RulesRequest):
+    """The same for control planes, of which no two share a host unless it is said."""
+
+    role = "control planes"
+    anti_affinity = serializers.ChoiceField(
+        choices=[*(how.value for how in Apart), rules.NONE], required=False, default=rules.BEST_APART["planes"]
+    )
+
+
 class ControlPlanesRequest(StrictSerializer):
     count = WholeNumber(minimum=1, maximum=99, required=False, default=1)
     flavor = Text(max_length=63, required=False, default=DEFAULT_FLAVOR)
+    placement = PlaneRulesRequest(required=False)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data.setdefault("placement", rules.defaults("planes"))
+        return data
 
 
 class NodePoolRequest(StrictSerializer):
@@ -43,6 +85,11 @@ class NodePoolRequest(StrictSerializer):
     flavor = Text(max_length=63, required=False, default=DEFAULT_FLAVOR)
     labels = LabelsField(required=False, default=dict)
     taints = serializers.ListField(child=TaintRequest(), required=False, default=list, max_length=16)
+    placement = RulesRequest(required=False)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data.setdefault("placement", rules.defaults("workers"))
+        return data
 
 
 class NetworkRequest(StrictSerializer):
@@ -63,7 +110,8 @@ class ClusterRequest(StrictSerializer):
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         """The parts that were left out, with their own defaults."""
-        data.setdefault("control_planes", {"count": 1, "flavor": DEFAULT_FLAVOR})
+        planes = {"count": 1, "flavor": DEFAULT_FLAVOR, "placement": rules.defaults("planes")}
+        data.setdefault("control_planes", planes)
         data.setdefault("network", {"pod_cidr": "", "service_cidr": ""})
         return data
 
@@ -85,20 +133,46 @@ class KubeconfigRequest(StrictSerializer):
 # --- answers -------------------------------------------------------------------------------------------------------
 
 
-class GroupSerializer(serializers.Serializer):
+class AffinitySerializer(serializers.Serializer):
+    level = serializers.CharField()
+    mode = serializers.CharField()
+
+
+class RulesSerializer(serializers.Serializer):
+    """Rules for the hosts of a role's nodes."""
+
+    policy = serializers.CharField()
+    anti_affinity = serializers.CharField()
+    affinity = AffinitySerializer(allow_null=True)
+    require = serializers.DictField(child=serializers.CharField(allow_blank=True))
+    prefer = serializers.DictField(child=serializers.CharField(allow_blank=True))
+    avoid = serializers.DictField(child=serializers.CharField(allow_blank=True))
+    storage_class = serializers.CharField(allow_blank=True)
+
+
+class ControlPlanesSerializer(serializers.Serializer):
     count = serializers.IntegerField()
     flavor = serializers.CharField()
     ready = serializers.IntegerField()
+    placement = RulesSerializer()
 
 
 class NodePoolSerializer(serializers.ModelSerializer):
     ready = serializers.SerializerMethodField()
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True))
     taints = serializers.ListField(child=serializers.DictField())
+    placement = serializers.SerializerMethodField()
 
     class Meta:
         model = NodePool
-        fields = ["id", "cluster_id", "name", "size", "flavor", "labels", "taints", "ready", "created_at", "generation"]
+        fields = [
+            "id", "cluster_id", "name", "size", "flavor", "labels", "taints", "placement", "ready", "created_at",
+            "generation",
+        ]  # fmt: skip
+
+    @extend_schema_field(RulesSerializer)
+    def get_placement(self, pool: NodePool) -> dict[str, Any]:
+        return rules.of_pool(pool)
 
     def get_ready(self, pool: NodePool) -> int:
         return sum(node.ready for node in pool.nodes.all())
@@ -141,9 +215,14 @@ class ClusterSerializer(serializers.ModelSerializer):
     def _planes(cluster: Cluster) -> list[Node]:
         return [node for node in cluster.nodes.all() if node.role == NodeRole.CONTROL_PLANE]
 
+    @extend_schema_field(ControlPlanesSerializer)
     def get_control_planes(self, cluster: Cluster) -> dict[str, Any]:
-        ready = sum(node.ready for node in self._planes(cluster))
-        return {"count": cluster.control_planes, "flavor": cluster.control_plane_flavor, "ready": ready}
+        return {
+            "count": cluster.control_planes,
+            "flavor": cluster.control_plane_flavor,
+            "ready": sum(node.ready for node in self._planes(cluster)),
+            "placement": rules.of_control_planes(cluster),
+        }
 
     def get_network(self, cluster: Cluster) -> dict[str, str]:
         return {"pod_cidr": cluster.pod_cidr, "service_cidr": cluster.service_cidr}

@@ -85,7 +85,7 @@ def decide(asks: Sequence[Ask], where: Ground, *, seed: int, counts: Mapping[str
         return Plan(())
     return ledger.decide(
         asks,
-        policy=Policy.SPREAD,
+        policy=Policy.SPREAD,  # of a role that has none of its own
         seed=seed,
         counts=counts or {},
         flavors=where.shapes,

@@ -116,6 +116,36 @@ FORMS = [
             "node_pools": [{"name": "workers", "size": 3}],
         },
     ),
+    (
+        "cluster create shop --project acme/web --zone az1 --policy pack --require rack=r1 --avoid gpu=true"
+        " --storage-class fast --anti-affinity required --affinity zone:required --control-plane-require tier=it"
+        " --control-plane-storage-class slow",
+        "POST", f"projects/{WEB}/clusters",
+        {
+            "name": "shop", "zones": ["az1"],
+            "control_planes": {"count": 1, "placement": {"require": {"tier": "it"}, "storage_class": "slow"}},
+            "node_pools": [{
+                "name": "workers", "size": 1,
+                "placement": {
+                    "policy": "pack", "anti_affinity": "required", "storage_class": "fast", "require": {"rack": "r1"},
+                    "avoid": {"gpu": "true"}, "affinity": {"level": "zone", "mode": "required"},
+                },
+            }],
+        },
+    ),
+    (
+        "zone update az1 --failover-hosts 1 --cpu-overcommit 3",
+        "PATCH", f"zones/{uid(20)}", {"failover_hosts": 1, "cpu_overcommit": 3.0},
+    ),
+    (
+        "storage-class create fast --zone az1 --datastore ssd-1 --datastore ssd-2",
+        "POST", f"zones/{uid(20)}/storage-classes", {"name": "fast", "datastores": ["ssd-1", "ssd-2"]},
+    ),
+    (
+        "storage-class update fast --zone az1 --datastore ssd-1",
+        "PATCH", f"storage-classes/{uid(60)}", {"datastores": ["ssd-1"]},
+    ),
+    ("storage-class delete fast --zone az1 --yes", "DELETE", f"storage-classes/{uid(60)}", None),
     ("cluster kubeconfig shop --project acme/web", "POST", f"clusters/{SHOP}/kubeconfig", {}),
     ("cluster scale shop --project acme/web --workers 5 --wait", "PATCH", f"node-pools/{WORKERS}", {"size": 5}),
     (

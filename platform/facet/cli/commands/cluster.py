@@ -8,10 +8,11 @@ import typer
 
 from .. import resolve
 from ..client import Document
-from ..faults import NotFound
+from ..faults import NotFound, Usage
 from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
 from ..output import Column, Format, Row, age
 from ..session import Session
+from .vm import Avoid, Labels, Policy, Prefer, Require, labels
 
 app = noun("Clusters: Kubernetes for a project.")
 
@@ -65,6 +66,43 @@ FlavorOption = Annotated[str, typer.Option("--flavor", help="The workers' flavor
 PlaneFlavor = Annotated[
     str, typer.Option("--control-plane-flavor", help="The control planes' flavor.", show_default=False)
 ]
+AntiAffinity = Annotated[
+    str,
+    typer.Option(
+        "--anti-affinity", metavar="required|preferred|none",
+        help="Whether two workers may share a host; preferred, by default: if no other host fits.", show_default=False,
+    ),
+]  # fmt: skip
+Affinity = Annotated[
+    str,
+    typer.Option(
+        "--affinity", metavar="host|zone:required|preferred", help="Keep the workers together.", show_default=False
+    ),
+]
+DisksOf = Annotated[
+    str, typer.Option("--storage-class", metavar="NAME", help="Where the workers' disks lie.", show_default=False)
+]
+PlaneRequire = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control-plane-require", metavar="KEY=VALUE", help="Control planes on hosts with this label alone.",
+        show_default=False,
+    ),
+]  # fmt: skip
+PlaneAntiAffinity = Annotated[
+    str,
+    typer.Option(
+        "--control-plane-anti-affinity", metavar="required|preferred|none",
+        help="Whether two control planes may share a host; required by default: never.", show_default=False,
+    ),
+]  # fmt: skip
+PlaneDisks = Annotated[
+    str,
+    typer.Option(
+        "--control-plane-storage-class", metavar="NAME", help="Where the control planes' disks lie.",
+        show_default=False,
+    ),
+]  # fmt: skip
 PodCidr = Annotated[str, typer.Option("--pod-cidr", help="Addresses of pods.", show_default=False)]
 ServiceCidr = Annotated[str, typer.Option("--service-cidr", help="Addresses of services.", show_default=False)]
 
@@ -72,6 +110,7 @@ ServiceCidr = Annotated[str, typer.Option("--service-cidr", help="Addresses of s
 def wanted(
     *, name: str, zones: list[str], control_planes: int, workers: int, version: str = "", framework: str = "",
     flavor: str = "", control_plane_flavor: str = "", pod_cidr: str = "", service_cidr: str = "",
+    placement: dict[str, Any] | None = None, control_plane_placement: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The body that asks for a cluster; what is not said is not sent, so that the server's defaults hold."""
     planes: dict[str, Any] = {"count": control_planes}
@@ -80,6 +119,10 @@ def wanted(
         planes["flavor"] = control_plane_flavor
     if flavor:
         pool["flavor"] = flavor
+    if placement:
+        pool["placement"] = placement
+    if control_plane_placement:
+        planes["placement"] = control_plane_placement
     body: dict[str, Any] = {"name": name, "zones": zones, "control_planes": planes, "node_pools": [pool]}
     if version:
         body["version"] = version
@@ -89,6 +132,22 @@ def wanted(
     if network:
         body["network"] = network
     return body
+
+
+def rules(
+    *, policy: str = "", anti_affinity: str = "", affinity: str = "", require: Labels = None, prefer: Labels = None,
+    avoid: Labels = None, storage_class: str = "", of: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """The rules of a role that were said. `of`: what its options begin with. Raises Usage."""
+    said: dict[str, Any] = {"policy": policy, "anti_affinity": anti_affinity, "storage_class": storage_class}
+    for name, texts in (("require", require), ("prefer", prefer), ("avoid", avoid)):
+        said[name] = labels(texts or (), option=f"--{of}{name}")
+    if affinity:
+        level, _, mode = affinity.partition(":")
+        if not level or not mode:
+            raise Usage(f"--{of}affinity: {affinity!r} is not of the form host:required or zone:preferred.")
+        said["affinity"] = {"level": level, "mode": mode}
+    return {name: value for name, value in said.items() if value}
 
 
 def find(session: Session, name: str, project: str) -> Document:
@@ -104,6 +163,8 @@ def find(session: Session, name: str, project: str) -> Document:
     epilog=examples(
         "facet cluster create shop --project acme/web --zone az1 --control-planes 1 --workers 3 --wait",
         "facet cluster create shop --project acme/web --zone az1 --version v1.34.2 --wait --timeout 20m",
+        "facet cluster create shop --project acme/web --zone az1 --zone az2 --zone az3 --control-planes 3 --workers 6"
+        " --policy pack --require rack=r1 --avoid gpu=true --storage-class fast --anti-affinity required",
     )
 )
 def create(
@@ -119,15 +180,36 @@ def create(
     control_plane_flavor: PlaneFlavor = "",
     pod_cidr: PodCidr = "",
     service_cidr: ServiceCidr = "",
+    policy: Policy = "",
+    anti_affinity: AntiAffinity = "",
+    affinity: Affinity = "",
+    require: Require = None,
+    prefer: Prefer = None,
+    avoid: Avoid = None,
+    storage_class: DisksOf = "",
+    control_plane_anti_affinity: PlaneAntiAffinity = "",
+    control_plane_require: PlaneRequire = None,
+    control_plane_storage_class: PlaneDisks = "",
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Ask for a cluster. What does not fit is refused at once, with the reasons."""
+    """Ask for a cluster. What does not fit is refused at once, with the reasons.
+
+    Rules for hosts and storage are the workers', where they do not name the control planes.
+    """
     session = Session(ctx, output)
     body = wanted(
         name=name, zones=zone, control_planes=control_planes, workers=workers, version=version, framework=framework,
         flavor=flavor, control_plane_flavor=control_plane_flavor, pod_cidr=pod_cidr, service_cidr=service_cidr,
+        placement=rules(
+            policy=policy, anti_affinity=anti_affinity, affinity=affinity, require=require, prefer=prefer, avoid=avoid,
+            storage_class=storage_class,
+        ),
+        control_plane_placement=rules(
+            anti_affinity=control_plane_anti_affinity, require=control_plane_require,
+            storage_class=control_plane_storage_class, of="control-plane-",
+        ),
     )  # fmt: skip
     answer = session.api.post(f"projects/{session.project(project)['id']}/clusters", body)
     session.finish(answer, "cluster", waiting=wait, timeout=timeout, path="clusters", columns=COLUMNS)

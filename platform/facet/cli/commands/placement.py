@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from .. import problems
-from ..faults import Exit, Fault, Usage
+from ..faults import Exit, Fault
 from ..options import Output, Project, examples, noun
 from ..output import Column, Format
 from ..session import Session
 from .cluster import FlavorOption, PlaneFlavor, Planes, Workers, Zones, wanted
+from .cluster import rules as of_workers
 from .vm import Avoid, Policy, Prefer, Require, StorageClass
 from .vm import wanted as wanted_vm
 
@@ -46,7 +47,7 @@ def explain(
 ) -> None:
     """Say where a cluster's machines, or VMs, would go, holding nothing; exit code 6 and the reasons if they don't fit.
 
-    --policy, --require, --prefer, --avoid and --storage-class are rules for VMs.
+    --policy, --require, --prefer, --avoid and --storage-class are rules for the VMs, or for the cluster's workers.
     """
     session = Session(ctx, output)
     body: dict[str, Any]
@@ -55,12 +56,10 @@ def explain(
     }  # fmt: skip
     if vm:
         body = {"vm": wanted_vm(zones=zone, flavor=vm, **rules), "count": count}
-    elif any(rules.values()):
-        raise Usage("These rules are for VMs: say --vm FLAVOR.")
     else:
         body = wanted(
             name="dry-run", zones=zone, control_planes=control_planes, workers=workers, flavor=flavor,
-            control_plane_flavor=control_plane_flavor,
+            control_plane_flavor=control_plane_flavor, placement=of_workers(**rules),
         )  # fmt: skip
     answer = session.api.post(f"projects/{session.project(project)['id']}/placements", body)
     if not session.printer.for_people:
