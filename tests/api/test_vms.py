@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from facet.workloads.models import VM
 from infra.models import Datastore, Flavor, Host, StorageClass, Zone, ZonePhase
@@ -142,6 +144,27 @@ def test_a_key_said_twice_makes_one_vm(place):
     assert place.ask("other", key="k").status == 422
     with as_system():
         assert Allocation.objects.filter(holder=first["vm"]["id"]).count() == 1
+
+
+def test_a_claim_takes_few_statements(place):
+    """Hundreds are asked for in a second: each statement more is paid by all of them."""
+    assert place.ask("first").status == 202
+    with CaptureQueriesContext(connection) as seen:
+        assert place.ask("second", key="k").status == 202
+    statements = [one["sql"] for one in seen.captured_queries if one["sql"] not in ("BEGIN", "COMMIT")]
+    assert len(statements) <= 23, "\n".join(statements)
+
+
+def test_a_list_takes_as_many_statements_for_many_as_for_one(place):
+    def counted():
+        with CaptureQueriesContext(connection) as seen:
+            vms(place)
+        return len(seen)
+
+    before = counted()
+    for name in ("a", "b", "c"):
+        assert place.ask(name).status == 202
+    assert counted() == before
 
 
 def test_only_editors_ask_and_delete(place):

@@ -49,8 +49,12 @@ def start(
     undo: dict[str, Any] | None = None,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
+    first: bool = False,
 ) -> Operation:
-    """A new operation and its event. A newer one on the same target cancels those that are still open."""
+    """A new operation and its event. A newer one on the same target cancels those that are still open.
+
+    `first`: the target is made in this transaction, so that nothing can be open on it.
+    """
     operation = Operation(
         verb=verb,
         tenant_id=target.tenant_id,
@@ -63,10 +67,11 @@ def start(
         undo=undo,
         actor={"kind": by.kind, "id": str(by.id) if by.id else None, "name": by.name},
     )
-    older = list(open_ones(target.kind, target.id).values_list("id", flat=True))
-    Operation.objects.filter(pk__in=older, phase__in=OPEN_PHASES).update(
-        phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id
-    )
+    older = [] if first else list(open_ones(target.kind, target.id).values_list("id", flat=True))
+    if older:
+        Operation.objects.filter(pk__in=older, phase__in=OPEN_PHASES).update(
+            phase=Phase.CANCELLED, ended_at=timezone.now(), superseded_by=operation.id
+        )
     operation.save(force_insert=True)
     for id in older:
         events.ring(id)

@@ -166,12 +166,12 @@ class Endpoint(GenericViewSet[Any]):
         `write` may raise LookAgain when the world has moved meanwhile: then all three are said again, a bounded number
         of times. A refusal of `decide` counts only if no rival with the same key has been answered meanwhile.
         """
-        answered = self._replayed()
-        if answered is not None:
-            return answered
-        for _ in range(PLACING_ATTEMPTS):
+        for attempt in range(PLACING_ATTEMPTS):
             try:
                 with self.access.context():
+                    answered = self._replay() if attempt == 0 else None
+                    if answered is not None:
+                        return answered
                     found = read()
                 decided = decide(found)
                 with self.access.context():
@@ -179,22 +179,22 @@ class Endpoint(GenericViewSet[Any]):
             except LookAgain:
                 continue
             except Problem:
-                answered = self._replayed()
+                with self.access.context():
+                    answered = self._replay()
                 if answered is None:
                     raise
                 return answered
         raise Conflict("Too many others ask for the same room at this moment. Try again.", code="busy", status=503)
 
-    def _replayed(self) -> Response | None:
-        """What this key was answered before, if it was."""
-        with self.access.context():
-            answer = idempotency.replay(
-                principal_id=self.access.actor.id,  # type: ignore[arg-type]  # an authenticated actor has one
-                method=self.request.method or "",
-                path=self.request.path,
-                key=self.request.headers.get("Idempotency-Key"),
-                body=self.request.data,
-            )
+    def _replay(self) -> Response | None:
+        """What this key was answered before, if it was. Inside a context."""
+        answer = idempotency.replay(
+            principal_id=self.access.actor.id,  # type: ignore[arg-type]  # an authenticated actor has one
+            method=self.request.method or "",
+            path=self.request.path,
+            key=self.request.headers.get("Idempotency-Key"),
+            body=self.request.data,
+        )
         return None if answer is None else Response(answer[1], status=answer[0])
 
     def page(self, queryset: Any, **options: Any) -> Response:

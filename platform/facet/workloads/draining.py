@@ -1,6 +1,6 @@
 """One pass over a drain: who stands on the hosts is moved elsewhere, live, a slice at a time, until nobody is left.
 
-running   -> what is under way is looked at, settled or sent; then more destinations are claimed    (draining_moves.py)
+running   -> what is under way is looked at and settled; more destinations are claimed, and the VMs sent there
 cancelled, failed -> no further move begins; once nothing is under way the drain ends, see wind_down
 drained   -> nobody and nothing is left on the hosts
 
@@ -27,7 +27,9 @@ from infra.models import Zone, ZonePhase
 from scheduler.models import Allocation, Hold, Move, PoolPhase, ResourcePool
 from scheduler.services import POOL_KIND, wake_pools_of
 
+from . import draining_claims as claims
 from . import draining_moves as moving
+from .draining_claims import GivenUp
 from .draining_scene import Scene
 from .maintenance import DRAIN_KIND
 from .models import Drain, DrainPhase
@@ -65,18 +67,18 @@ def _pass(scene: Scene) -> Outcome:
         )
         tell(scene)
         return Again(ROOM_S)
-    moving.claim(scene)
+    claims.claim(scene)
     moving.send(scene)
-    failed = moving.given_up(scene)
+    failed = claims.given_up(scene)
     if failed is not None:
         _fail(scene, failed)
         return Again(0.0)
     if _drained(scene):
         return Done()
     tell(scene)
-    if scene.under_way:
+    if scene.open_moves():
         return Again(TASKS_S)
-    return Again(ROOM_S if scene.reason else 0.0)
+    return Again(0.0 if scene.claimed or scene.reason is None else ROOM_S)
 
 
 # --- ending --------------------------------------------------------------------------------------------------------
@@ -94,9 +96,6 @@ def _drained(scene: Scene) -> bool:
         _wake_pools(scene, kept)
         return False
     with scene.turn.transaction():
-        locked = hosts.locked(Q(pk__in=scene.host_ids))
-        if Allocation.objects.filter(host__in=locked, released=None).exists():
-            return False
         won = Drain.objects.filter(pk=scene.drain.pk, phase=DrainPhase.RUNNING, ended_at=None).update(
             phase=DrainPhase.DRAINED, reason=None, ended_at=timezone.now()
         )
@@ -124,7 +123,7 @@ def _wake_pools(scene: Scene, kept: list[Hold]) -> None:
             scene.wait("guarantees", f"Pool {pool.name} keeps room here. {why}")
 
 
-def _fail(scene: Scene, failed: moving.GivenUp) -> None:
+def _fail(scene: Scene, failed: GivenUp) -> None:
     """With the first cause. What is under way ends first: see wind_down."""
     reason = {
         "code": failed.code,

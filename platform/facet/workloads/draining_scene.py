@@ -29,6 +29,7 @@ class Scene:
     tasks: Tasks = field(default_factory=Tasks)
     reason: dict[str, Any] | None = None  # what this pass has found to wait for, see wait()
     under_way: bool = False  # moves are open
+    claimed: int = 0  # in this pass
     nowhere: frozenset[UUID] = frozenset()  # VMs that some hosts refused and that find no other
 
     @classmethod

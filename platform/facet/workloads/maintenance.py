@@ -134,11 +134,11 @@ def _check_unchanged(leaving: Leaving, locked: list[Host]) -> None:
 def cancel(operation: Operation, by: Actor) -> None:
     """No further move begins; those under way end, then the host opens again, unless it was closed before."""
     drain = Drain.objects.select_related("zone").get(pk=operation.target_id)
-    # locked here, because the wake at the end must come after it; and what has just ended is not taken back any more
-    Operation.objects.select_for_update(no_key=True).filter(pk=operation.pk).first()
     stopped = Drain.objects.filter(pk=drain.pk, phase=DrainPhase.RUNNING).update(phase=DrainPhase.CANCELLED)
     if not stopped:
         raise Conflict("It has just ended.", code="already_ended")
+    # locked here, because the wake at the end must come after it
+    Operation.objects.select_for_update(no_key=True).filter(pk=operation.pk).first()
     wake(DRAIN_KIND, drain.id, site_id=drain.zone.site_id)
 
 

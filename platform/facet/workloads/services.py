@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.utils import timezone
 
 from facet.operations import engine
@@ -21,7 +21,6 @@ from facet.rest.problems import InUse, NameTaken, NotFound
 from infra.models import Host
 from scheduler import ledger
 from scheduler.core.ask import Plan
-from tenants.models import Project
 
 from . import folders
 from .asking import Wish
@@ -50,7 +49,7 @@ def create_vm(*, wish: Wish, plan: Plan, by: Actor) -> tuple[VM, Operation]:
     """Write a VM and all that it holds. Raises NameTaken, Conflict (quota, pool), ledger.Stale."""
     vm = wish.vms[0]
     _save(wish, plan)
-    operation = operations.start("vm.create", target=target(vm), by=by)
+    operation = operations.start("vm.create", target=target(vm), by=by, first=True)
     wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=wish.ground.site.id)
     _claim(wish, plan)
     return vm, operation
@@ -64,9 +63,10 @@ def hold(*, wish: Wish, plan: Plan) -> None:
 
 def _save(wish: Wish, plan: Plan) -> None:
     project = wish.ground.project
-    _lock_project(project)
     _settle(wish, plan)
-    folders.claim(project=project, zones={vm.zone_id: vm.zone for vm in wish.vms}.values())
+    new = {vm.zone_id: vm.zone for vm in wish.vms if vm.zone_id not in wish.ground.folders}
+    if new:
+        folders.claim(project=project, zones=new.values())
     try:
         VM.objects.bulk_create(wish.vms)
     except IntegrityError as error:
@@ -78,18 +78,11 @@ def _save(wish: Wish, plan: Plan) -> None:
 
 
 def _claim(wish: Wish, plan: Plan) -> None:
+    """A project that is deleted meanwhile has no limits left to take from: it takes nothing new."""
     project = wish.ground.project
     ledger.commit(
         tenant_id=project.tenant_id, project_id=project.id, asks=wish.asks, plan=plan, pools=wish.ground.pool_ids
     )
-
-
-def _lock_project(project: Project) -> None:
-    """It must not be deleted while something is being put into it."""
-    with connection.cursor() as cursor:
-        cursor.execute("select 1 from tenants_project where id = %s and deleted_at is null for share", [project.id])
-        if cursor.fetchone() is None:
-            raise NotFound("The project has just been deleted.")
 
 
 def _settle(wish: Wish, plan: Plan) -> None:

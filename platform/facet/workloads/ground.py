@@ -1,0 +1,145 @@
+"""Where a VM may stand and what it is made of: everything that a request names, in one look at the catalogue.
+
+One statement, because a claim is asked for hundreds of times in a second, and putting together five by the ORM costs
+more than answering them. Its rows have the columns that a request needs; any other is fetched when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from django.db import connection, models
+
+from facet.rest.problems import Conflict, Invalid
+from infra.models import Image, PhysicalNetwork, Site, Zone, ZonePhase
+from scheduler.core.ask import Shape
+from scheduler.models import ResourcePool
+from scheduler.services import pools_for
+from tenants.models import Project
+
+M = TypeVar("M", bound=models.Model)
+OFFERED = 20  # images that a refusal names
+
+_LOOK = """
+with zone as (
+    select z.id, z.name, z.phase, z.site_id, s.name as site, s.simulated
+    from infra_zone z join infra_site s on s.id = z.site_id
+    where z.deleted_at is null and (z.name = any(%(zones)s) or z.id::text = any(%(zones)s))
+)
+select
+    (select json_agg(zone) from zone),
+    (select json_agg(f) from (select name, vcpu, memory_mib, disk_gib from infra_flavor order by name) f),
+    (select row_to_json(i) from (
+        select i.id, i.name, i.site_id, t.disk_gib from infra_image i join infra_template t on t.id = i.template_id
+        where t.present and i.site_id in (select site_id from zone) and (i.name = %(image)s or %(image)s = '')
+        order by i.created_at desc, i.id desc limit 1) i),
+    (select json_agg(n) from (
+        select l.zone_id, n.id, n.ref, n.name from infra_physicalnetwork n
+        join infra_physicalnetwork_zones l on l.physicalnetwork_id = n.id
+        where n.present and l.zone_id in (select id from zone) order by n.name, n.id) n),
+    (select json_agg(zone_id) from workloads_projectfolder where project_id = %(project)s),
+    (select json_agg(zone_id) from infra_storageclass where name = %(class)s)
+"""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a VM may stand, and what it is made of."""
+
+    project: Project
+    site: Site
+    zones: Sequence[Zone]  # those of the named ones that take something new
+    image: Image
+    flavor: Shape
+    shapes: Sequence[Shape]  # every flavor, for what would fit instead
+    pools: Mapping[UUID, ResourcePool]  # by zone: whose room is spent
+    networks: Mapping[UUID, Sequence[PhysicalNetwork]]  # by the zone that lends them
+    folders: frozenset[UUID]  # zones in which the project has a folder already
+
+    @property
+    def pool_ids(self) -> dict[UUID, UUID]:
+        return {zone_id: pool.id for zone_id, pool in self.pools.items()}
+
+
+def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, storage_class: str) -> Ground:
+    """The ground for a VM of this project. Raises Invalid naming the field, Conflict for what is not open.
+
+    Zones by name or id; `image` "" is the newest at their site, `storage_class` "" any.
+    """
+    with connection.cursor() as cursor:
+        asked = {"zones": list(zones), "image": image, "project": project.id, "class": storage_class}
+        cursor.execute(_LOOK, asked)
+        found, flavors, image_row, networks, folders, offering = (part or [] for part in cursor.fetchone())
+    named = _named(zones, found)
+    site = named[0].site
+    if any(zone.site_id != site.id for zone in named):
+        raise Invalid({"zones": "The zones of one VM are zones of one site."})
+    active = [zone for zone in named if zone.phase == ZonePhase.ACTIVE]
+    if not active:
+        raise Conflict(f"Zone {named[0].name} takes nothing new: it is {named[0].phase}.", code="zone_not_active")
+    if not image_row:
+        raise Invalid({"image": _no_image(site, image)})
+    if storage_class and not {UUID(id) for id in offering} & {zone.id for zone in active}:
+        raise Invalid({"placement.storage_class": f"No zone of these offers storage class {storage_class}."})
+    shapes = {row["name"]: Shape(**row) for row in flavors}
+    return Ground(
+        project=project,
+        site=site,
+        zones=active,
+        image=_row(Image, image_row),
+        flavor=_flavor(shapes, flavor, image_row),
+        shapes=list(shapes.values()),
+        pools=pools_for(project, active),
+        networks=_lent(active, networks),
+        folders=frozenset(map(UUID, folders)),
+    )
+
+
+def _named(names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> list[Zone]:
+    """The zones in the order in which they are named. Raises Invalid."""
+    known: dict[str, Zone] = {}
+    for row in found:
+        zone = _row(Zone, row)
+        zone.site = _row(Site, {"id": row["site_id"], "name": row["site"], "simulated": row["simulated"]})
+        known |= {zone.name: zone, str(zone.id): zone}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise Invalid({"zones": f"There is no zone {unknown[0]}."})
+    return list({known[name].id: known[name] for name in names}.values())
+
+
+def _row(model: type[M], found: Mapping[str, Any]) -> M:
+    """A row of which these columns are known, and the others deferred."""
+    names = [field.attname for field in model._meta.concrete_fields if field.attname in found]
+    values = [UUID(found[name]) if name == "id" or name.endswith("_id") else found[name] for name in names]
+    return cast(M, model.from_db("default", names, values))
+
+
+def _no_image(site: Site, name: str) -> str:
+    images = Image.objects.filter(site=site, template__present=True).order_by("name")
+    offered = ", ".join(images.values_list("name", flat=True)[:OFFERED])
+    which = f"There are: {offered}." if offered else "The site has none."
+    return f"There is no image {name} at site {site.name}. {which}".replace("  ", " ")
+
+
+def _flavor(shapes: Mapping[str, Shape], name: str, image: Mapping[str, Any]) -> Shape:
+    """A flavor by name whose disk the image's template fits on. Raises Invalid."""
+    shape = shapes.get(name)
+    if shape is None:
+        raise Invalid({"flavor": f"There is no flavor {name}. There are: {', '.join(shapes)}."})
+    if image["disk_gib"] > shape.disk_gib:
+        sentence = f"{name} has a disk of {shape.disk_gib} GiB; image {image['name']} needs {image['disk_gib']} GiB."
+        raise Invalid({"flavor": sentence})
+    return shape
+
+
+def _lent(zones: Sequence[Zone], rows: Sequence[Mapping[str, Any]]) -> dict[UUID, list[PhysicalNetwork]]:
+    """The networks that each zone lends, in one order."""
+    lent: dict[UUID, list[PhysicalNetwork]] = {zone.id: [] for zone in zones}
+    for row in rows:
+        if UUID(row["zone_id"]) in lent:
+            lent[UUID(row["zone_id"])].append(_row(PhysicalNetwork, row))
+    return lent
