@@ -1,5 +1,7 @@
 """What a what-if says is then carried out on a simulated site, and compared."""
 
+from collections import Counter
+
 import pytest
 
 from tests import ground, work
@@ -29,6 +31,10 @@ def zone_id(land, name):
     return land.it.get(f"zones?name={name}")["items"][0]["id"]
 
 
+def host_id(land, name):
+    return land.it.get(f"sites/{land.site_id}/hosts?name={name}")["items"][0]["id"]
+
+
 def what_if(land, zone, **supposed):
     answer = land.it.post(f"zones/{zone_id(land, zone)}/what-if", supposed)
     assert answer.status == 200, answer
@@ -46,6 +52,31 @@ def small_gib(land):
 
 def counts(told):
     return {row["flavor"]: row["count"] for row in told["flavors"]}
+
+
+def test_a_drain_comes_out_as_foretold(land):
+    """Three VMs on one host. While the others have room for two of them, one is named and nothing begins; with room for
+    all of them they are spread as it was told; which of two equal hosts takes two is the seed's to say."""
+    zone, names = land.zones[0], hosts_of(land, land.zones[0])
+    resized(land, names[1:], state="maintenance")
+    for number in range(3):
+        work.succeed(land.editor, ask(land, f"vm-{number}", [zone]))
+    resized(land, names[1:2], state="up", memory_mib=2 * small_gib(land) * GIB)
+    told = what_if(land, zone, kind="drain_hosts", hosts=names[:1])
+    assert (told["fits"], told["asked"], told["placed"]) == (False, 3, 2)
+    full = land.it.post(f"hosts/{host_id(land, names[0])}/drain")
+    assert (full.status, full["code"]) == (409, "no_room")
+    assert [row["name"] for row in full["holders"]] == [row["vm"] for row in told["unplaced"]]
+
+    resized(land, names[2:3], state="up", memory_mib=2 * small_gib(land) * GIB)
+    told = what_if(land, zone, kind="drain_hosts", hosts=names[:1])
+    assert (told["fits"], told["placed"]) == (True, 3)
+    work.succeed(land.it, land.it.post(f"hosts/{host_id(land, names[0])}/drain"))
+    vms = land.editor.get(f"{land.project}/vms?page_size=100")["items"]
+    went, foretold = Counter(vm["host"] for vm in vms), Counter(move["to"] for move in told["moves"])
+    assert (set(went), sorted(went.values())) == (set(foretold), sorted(foretold.values()))
+    now = land.it.get(f"zones/{zone_id(land, zone)}/capacity")
+    assert (counts(now), now["fragmentation"]) == (counts(told["after"]), told["after"]["fragmentation"])
 
 
 def test_a_lost_zone_comes_out_as_foretold(land):
