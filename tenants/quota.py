@@ -96,8 +96,8 @@ def set_limits(
     """
     lock(tenant, project)
     scope = Quota.objects.filter(tenant=tenant, zone_id=zone_id)
-    if zone_id is not None and project is not None:
-        _count_in_zone(tenant, zone_id, limits)
+    if zone_id is not None:
+        _count_in_zone(tenant, project, zone_id, limits)
     rows = {row.resource: row for row in _locked(scope.filter(project=project))}
     above = {row.resource: row for row in _locked(scope.filter(project=None))} if project else {}
     wanted = dict(limits)
@@ -140,11 +140,15 @@ def lock_all(tenant: Tenant, project: Project) -> None:
     _locked(Quota.objects.filter(tenant=tenant, project=None))
 
 
-def _count_in_zone(tenant: Tenant, zone_id: UUID, names: Iterable[str]) -> None:
-    """A tenant's rows of a zone stand, without a limit, before a project's do: they know what was handed down there."""
-    Quota.objects.bulk_create(
-        [Quota(tenant=tenant, zone_id=zone_id, resource=name) for name in sorted(names)], ignore_conflicts=True
-    )
+def _count_in_zone(tenant: Tenant, project: Project | None, zone_id: UUID, names: Iterable[str]) -> None:
+    """A zone's rows stand, without a limit, before any of them is locked; the tenant's too, which know what was handed
+    down there. A first claim makes them as well: both in one order, or they would wait for each other."""
+    rows = [
+        Quota(tenant=tenant, project=owner, zone_id=zone_id, resource=name)
+        for owner in ([project, None] if project else [None])
+        for name in sorted(names)
+    ]
+    Quota.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _check_floor(
