@@ -28,12 +28,14 @@ from tests.client import Api
 from tests.gauntlet.actors import Runner, Temper
 from tests.gauntlet.course import Course
 from tests.gauntlet.faults import Outside
+from tests.gauntlet.guarantors import Guarantor
 from tests.gauntlet.keepers import Keeper
 from tests.gauntlet.laws import NOT_OVERSOLD, Referee
 
 DONE, REFUSED, CONFLICT, DEADLOCK = OUTCOMES = ("done", "refused", "conflict", "deadlock")
 TEAMS = {"claim": 40, "resize": 14, "release": 22, "move": 8, "arrive": 10}
 KEEPERS = {"pool-made": 2, "pool-changed": 4, "pool-deleted": 2, "pool-gone": 2, "quota": 6}
+GUARANTORS = {"transfer": 5, "survive": 2, "take-spare": 1, "rehouse": 6}
 OUTSIDE = {"hosts-change": 3, "datastores-fill": 2, "cordon": 2, "overcommit": 1, "zone-closed": 1, "all-well": 4}
 PATIENCE_S = 30.0
 LOOK_S = 0.1
@@ -49,7 +51,7 @@ class Rules:
     seed: int
     clients: int = 8
     seconds: float = 10.0
-    verbs: Mapping[str, int] = field(default_factory=lambda: {**TEAMS, **KEEPERS, **OUTSIDE})
+    verbs: Mapping[str, int] = field(default_factory=lambda: {**TEAMS, **KEEPERS, **GUARANTORS, **OUTSIDE})
     temper: Temper = field(default_factory=Temper)
     kill_s: float | None = 1.0  # between two kills, at random up to twice that; None: nobody is killed
 
@@ -183,7 +185,12 @@ class _Race:
         """In the child: act after act."""
         dice = random.Random(f"{self.rules.seed}/{number}")
         runner = Runner(self.course, dice, self.rules.temper)
-        known = {**runner.verbs, **Keeper(self.course, dice, self.it).verbs, **Outside(self.course, dice).verbs}
+        known = {
+            **runner.verbs,
+            **Keeper(self.course, dice, self.it).verbs,
+            **Guarantor(self.course, dice, self.it).verbs,
+            **Outside(self.course, dice).verbs,
+        }
         names, weights = list(self.rules.verbs), list(self.rules.verbs.values())
         while not self.board.over.value:
             verb = dice.choices(names, weights)[0]
