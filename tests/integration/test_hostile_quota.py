@@ -1,4 +1,4 @@
-"""Limits and claims that come to a zone for the first time at one moment: nobody waits in a ring, nothing is oversold."""
+"""First limits and first claims of a zone at one moment: nobody waits in a ring, nothing is oversold."""
 
 from __future__ import annotations
 
