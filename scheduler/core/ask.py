@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -118,7 +117,7 @@ class Ask:
         if self.vcpu == 0 and self.memory_mib == 0:
             raise ValueError("an ask wants vcpu or memory_mib")
 
-    @cached_property
+    @property
     def kind(self) -> tuple[Any, ...]:
         """Equal for asks that differ in key and name alone: those are interchangeable."""
         return _KIND(self)

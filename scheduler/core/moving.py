@@ -90,21 +90,22 @@ class Work:
 
     def _kinds(self, movers: Sequence[Mover]) -> list[Kind]:
         """Movers that are equal, with the members of their groups that stay."""
-        groups: dict[str, Group] = {}
+        groups: dict[str, tuple[Group, Group]] = {}
         asks = [self._joined(mover.ask, groups) for mover in movers]
         stays = [store if (store := mover.standing.datastore_id) in self._reach else None for mover in movers]
         also = [(store, mover.inside) for store, mover in zip(stays, movers, strict=True)]
         return [Kind(asks[some[0]], [movers[at] for at in some]) for some in alike(asks, also)]
 
-    def _joined(self, ask: Ask, groups: dict[str, Group]) -> Ask:
+    def _joined(self, ask: Ask, groups: dict[str, tuple[Group, Group]]) -> Ask:
+        """The ask with its group's members that stay; `groups`: by key the last group met, and what became of it."""
         group = ask.group
         if group is None:
             return ask
-        known = groups.get(group.key)
-        if known is None or known != replace(group, members=known.members):
-            known = replace(group, members=tuple(self.members.get(group.key, ())))
-            groups[group.key] = known
-        return replace(ask, group=known)
+        told, joined = groups.get(group.key, (None, group))
+        if told is not group and told != group:
+            joined = replace(group, members=tuple(self.members.get(group.key, ())))
+            groups[group.key] = group, joined
+        return replace(ask, group=joined)
 
     def _place(self, unit: Sequence[Kind]) -> list[list[Found]]:
         """What each kind gets. A unit is one kind, or those of a group that must stay together."""

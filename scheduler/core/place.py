@@ -21,7 +21,7 @@ from .ask import Ask, NoRoom, Placement, Plan, Policy
 from .filters import sift
 from .fleet import Fleet
 from .layout import Ints, Mask
-from .roles import Choice, Order, Role, fill, places_for, roles_of
+from .roles import Choice, Order, Role, choose, fill, places_for, roles_of, take
 from .room import Room
 from .scorers import MOST_LOSS
 from .search import EFFORT, Outcome, search
@@ -85,8 +85,11 @@ def _try(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy, weig
         loss = _loss(role, roles[at + 1 :], room) if weigh_loss else None
         sharing = [other for other in roles[at:] if role.ask.group == other.ask.group] if role.together else []
         among = _place_for(sharing, room, order, policy) if len(sharing) > 1 else None
-        choices.append(fill(role, room, order, role.ask.policy or policy, loss, among))
-        if len(choices[at].hosts) < len(role.at):
+        choices.append(choose(role, room, order, role.ask.policy or policy, loss, among))
+        full = len(choices[at].hosts) == len(role.at)
+        if not full or at + 1 < len(roles):  # nobody looks at what the last one leaves
+            take(role, choices[at], room)
+        if not full:
             break
     return Try(roles, choices, room)
 
@@ -123,7 +126,7 @@ def _loss(role: Role, later: Sequence[Role], room: Room) -> Ints:
 def _hopeless(roles: Sequence[Role], fleet: Fleet, order: Order, policy: Policy) -> bool:
     """Whether one role finds no room even on the empty board, or all together ask more than there is."""
     for role in roles:
-        if len(fill(role, Room(fleet), order, policy).hosts) < len(role.at):
+        if len(choose(role, Room(fleet), order, policy).hosts) < len(role.at):
             return True
     room = Room(fleet)
     anyone = np.any([sift(fleet, role.ask, room).mask for role in roles], axis=0)

@@ -110,18 +110,18 @@ def alike(asks: Sequence[Ask], also: Sequence[Hashable] | None = None) -> list[l
 
     Kinds are compared, not hashed: ids and groups that they share are one object, and told equal at a glance.
     """
-    sorts: dict[Hashable, list[list[int]]] = {}
+    sorts: dict[Hashable, list[tuple[object, list[int]]]] = {}
     for at, ask in enumerate(asks):
         group = None if ask.group is None else ask.group.key
         sort = (ask.role, ask.vcpu, ask.memory_mib, ask.disk_gib, group, None if also is None else also[at])
-        same = sorts.setdefault(sort, [])
-        for members in same:
-            if asks[members[0]].kind == ask.kind:
+        same, kind = sorts.setdefault(sort, []), ask.kind
+        for other, members in same:
+            if other == kind:
                 members.append(at)
                 break
         else:
-            same.append([at])
-    return [members for same in sorts.values() for members in same]
+            same.append((kind, [at]))
+    return [members for same in sorts.values() for _, members in same]
 
 
 def hardest_first(asks: Sequence[Ask]) -> list[int]:
@@ -137,10 +137,27 @@ def hardest_first(asks: Sequence[Ask]) -> list[int]:
     return sorted(range(len(asks)), key=ease)
 
 
-def fill(
+def fill(role: Role, room: Room, order: Order, policy: Policy, among: Mask | None = None) -> Choice:
+    """Choose, and take it."""
+    choice = choose(role, room, order, policy, among=among)
+    take(role, choice, room)
+    return choice
+
+
+def take(role: Role, choice: Choice, room: Room) -> None:
+    """Take out of the room what was chosen."""
+    if not choice.hosts:
+        return
+    room.take(role.ask, np.array(choice.hosts, np.int64))
+    if role.ask.disk_gib:
+        disks = np.bincount(choice.datastores, minlength=len(room.disk_gib))
+        room.disk_gib = room.disk_gib - disks * role.ask.disk_gib
+
+
+def choose(
     role: Role, room: Room, order: Order, policy: Policy, loss: Ints | None = None, among: Mask | None = None
 ) -> Choice:
-    """Choose for as many of the role's asks as there is room for, and take it.
+    """Room for as many of the role's asks as there is.
 
     `loss` (a number a host) weighs most; `among`: the hosts that may be chosen.
     """
@@ -154,7 +171,7 @@ def fill(
         most = room.slots(ask, hosts, len(role.at)) if len(role.at) > 1 else np.ones(len(hosts), np.int64)
         picked = _picked(look, order, most, len(role.at), zones)
     chosen = hosts[picked.entries]
-    choice = Choice(
+    return Choice(
         hosts=chosen.tolist(),
         datastores=_stores(fleet, chosen, picked.disks),
         slots=_scored(look, picked),
@@ -162,10 +179,6 @@ def fill(
         runners_up=_runners_up(look, picked, by_zone=zones is not None),
         sifted=sifted,
     )
-    room.take(ask, chosen)
-    if picked.disks is not None:
-        room.disk_gib = room.disk_gib - picked.disks.used_gib()
-    return choice
 
 
 @dataclass(frozen=True)

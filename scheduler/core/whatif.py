@@ -14,7 +14,7 @@ import numpy as np
 from .ask import Ask, Plan, Policy
 from .fleet import Fleet
 from .layout import Host
-from .roles import Order, Role, fill, roles_of
+from .roles import Order, Role, choose, roles_of
 from .room import Room, settled
 
 
@@ -33,7 +33,7 @@ def after(fleet: Fleet, asks: Sequence[Ask], plan: Plan) -> Fleet:
 def how_many(ask: Ask, fleet: Fleet, *, most: int) -> int:
     """How many of this ask fit beside each other, counted up to `most`. Exact."""
     role = Role(ask, tuple(range(most)))
-    return len(fill(role, Room(fleet), Order.of(fleet, 0), Policy.PACK).hosts)
+    return len(choose(role, Room(fleet), Order.of(fleet, 0), Policy.PACK).hosts)
 
 
 def add_hosts(fleet: Fleet, like: Host, k: int, zone: UUID) -> Fleet:
