@@ -163,7 +163,7 @@ def create_pool(*, wanted: Wish, moves: Moves, by: Actor) -> tuple[ResourcePool,
         hand_down(locked(wanted.parent.id)[0], Amounts(), wanted.reserved, Limits(0, 0), wanted.limit)
     if wanted.together is not None:
         locked(*wanted.together.pool_ids)
-        zone_loss.write(wanted.together, moves, but=pool.id)
+        _tell(zone_loss.write(wanted.together, moves, but=pool.id), by)
     return pool, operation
 
 
@@ -184,12 +184,11 @@ def update_pool(*, wanted: Wish, moves: Moves, by: Actor) -> tuple[ResourcePool,
     if above is not None:
         before = Limits(pool.vcpu_limit, pool.memory_limit_mib)
         hand_down(above, reserved_of(pool), wanted.reserved, before, wanted.limit)
-    if wanted.together is not None:
-        zone_loss.write(wanted.together, moves, but=pool.id)
+    mates = [] if wanted.together is None else zone_loss.write(wanted.together, moves, but=pool.id)
     ResourcePool.objects.filter(pk=pool.pk).update(**_columns(wanted), generation=pool.generation + 1)
     pool.refresh_from_db()
     operation = operations.start("pool.update", target=target(pool), by=by, generation=pool.generation)
-    wake(POOL_KIND, pool.id, tenant_id=pool.tenant_id, site_id=wanted.zone.site_id)
+    _tell(mates, by, beside=pool)
     return pool, operation
 
 
@@ -239,6 +238,17 @@ def delete_pool(
     operation = operations.start("pool.delete", target=target(mine), by=by, generation=mine.generation)
     wake(POOL_KIND, mine.id, tenant_id=mine.tenant_id, site_id=zone.site_id)
     return mine, operation
+
+
+def _tell(mates: Sequence[UUID], by: Actor, *, beside: ResourcePool | None = None) -> None:
+    """Say of each of these pools that it was changed, and wake them, and `beside`, by id."""
+    ids = [*mates, beside.id] if beside else list(mates)
+    rows = list(ResourcePool.objects.filter(pk__in=ids).select_related("zone").order_by("id"))
+    for row in rows:
+        if beside is None or row.id != beside.id:
+            operations.start("pool.update", target=target(row), by=by, generation=row.generation)
+    for row in rows:
+        wake(POOL_KIND, row.id, tenant_id=row.tenant_id, site_id=row.zone.site_id)
 
 
 def _columns(wanted: Wish) -> dict[str, Any]:

@@ -222,10 +222,9 @@ def lock(these: Sequence[Together | None]) -> None:
     list(Tenant.objects.filter(id__in=ids).order_by("id").select_for_update(no_key=True).values_list("id"))
 
 
-def write(these: Together, moves: Moves, *, but: UUID | None = None) -> None:
-    """Write flags and amounts of spare room; the pools are locked. `but`: its own generation rises with its own change.
-
-    Raises Stale where they are not what was read.
+def write(these: Together, moves: Moves, *, but: UUID | None = None) -> list[UUID]:
+    """Write flags and amounts of spare room; the pools are locked. Answers the pools that were flagged, or no more, and
+    so have another generation: not `but`, whose own change raises it. Raises Stale where they are not what was read.
     """
     after = {part.pool_id for part in these.after}
     before = {part.pool_id for part in these.before}
@@ -233,6 +232,7 @@ def write(these: Together, moves: Moves, *, but: UUID | None = None) -> None:
     rows = ResourcePool.objects.filter(pk__in=[part.pool_id for part in joined]).select_related("zone").order_by("id")
     if parts(these.tenant_id) != these.before or [Part.of(row) for row in rows] != joined:
         raise Stale(f"the pools of tenant {these.tenant_id} changed meanwhile")
+    wished: list[UUID] = []
     for part in {part.pool_id: part for part in (*these.before, *these.after)}.values():
         delta = _amounts_of(part.spare_id, moves.get(part.zone_id, ()))
         flags = (part.pool_id in before) != (part.pool_id in after) and part.pool_id != but
@@ -244,6 +244,8 @@ def write(these: Together, moves: Moves, *, but: UUID | None = None) -> None:
             generation=F("generation") + (1 if flags else 0),
         ):
             raise Stale(f"pool {part.pool_id} is going")
+        wished += [part.pool_id] if flags else []
+    return wished
 
 
 def _amounts_of(spare_id: UUID, moves: Iterable[Move]) -> tuple[int, int]:
