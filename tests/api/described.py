@@ -85,7 +85,7 @@ def writes() -> list[Call]:
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without its detours; of alternatives the first, with "blank" where another is the empty text."""
+    """A schema without its detours; of alternatives the first, with "blank" or null where another is that."""
     while True:
         if "$ref" in schema:
             schema = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
@@ -93,6 +93,8 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
             ways = schema.get("oneOf") or schema["allOf"]
             rest = {key: value for key, value in schema.items() if key not in ("oneOf", "allOf")}
             schema = rest | resolved(ways[0]) | {"blank": any(way.get("maxLength") == 0 for way in ways)}
+            if any(way.get("type") == "null" for way in ways):
+                schema |= {"type": [type_of(schema), "null"]}
         else:
             return schema
 
