@@ -20,12 +20,13 @@ def test_a_label_that_is_none_is_a_usage_error(rule, facet, server) -> None:
     assert server.writes() == []
 
 
-def test_rules_of_a_dry_run_are_for_vms(facet, server) -> None:
-    ran = facet(*EXPLAIN, "--prefer", "rack=r1")
+def test_rules_of_a_dry_run_are_the_vms_or_the_workers(facet, server) -> None:
+    facet(*EXPLAIN, "--prefer", "rack=r1", "--vm", "small")
+    facet(*EXPLAIN, "--prefer", "rack=r1")
 
-    assert ran.code == 2
-    assert "--vm" in ran.err
-    assert server.writes() == []
+    (_, _, vms), (_, _, cluster) = server.writes()
+    assert vms["vm"]["placement"] == {"prefer": {"rack": "r1"}}
+    assert cluster["node_pools"][0]["placement"] == {"prefer": {"rack": "r1"}}
 
 
 def test_a_dry_run_of_vms_shows_where_they_would_go(facet, server) -> None:
