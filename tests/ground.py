@@ -49,18 +49,21 @@ class Ground:
 def simulated(folder: Path, *, zones: int = 1, pools: bool = True) -> Iterator[Ground]:
     """On a simulator of its own. Ends with it."""
     with simulator_site.running(folder) as site:
-        it = factories.person("root", "platform-admin")
-        made = register(it, site)
-        names = [carve(it, made, site, number) for number in range(1, zones + 1)]
-        publish(it, site)
-        office = factories.office("acme")
-        if pools:
-            for name in names:
-                answer = it.post(
-                    f"tenants/{office.tenant.id}/pools", {"zone": name, "model": "on-demand", "limit": POOL}
-                )
-                work.succeed(it, answer)
-        yield Ground(site, made, it, office, names)
+        yield carved(site, zones=zones, pools=pools)
+
+
+def carved(site: Site, *, zones: int = 1, pools: bool = True) -> Ground:
+    """On a site that runs: registered, carved, with an image, and a tenant with its pools."""
+    it = factories.person("root", "platform-admin")
+    made = register(it, site)
+    names = [carve(it, made, site, number) for number in range(1, zones + 1)]
+    publish(it, site)
+    office = factories.office("acme")
+    if pools:
+        for name in names:
+            answer = it.post(f"tenants/{office.tenant.id}/pools", {"zone": name, "model": "on-demand", "limit": POOL})
+            work.succeed(it, answer)
+    return Ground(site, made, it, office, names)
 
 
 def register(it: Api, site: Site, name: str = "dc1") -> str:

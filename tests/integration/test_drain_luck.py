@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 from django.db import connections
@@ -10,10 +11,12 @@ from django.utils import timezone
 
 from facet.operations.models import Inflight, Wakeup
 from facet.workloads.models import VM, Drain
+from infra import outside
 from infra.models import Zone
 from scheduler.models import Allocation, Hold, Move, ResourcePool
 from tenants.models import Quota
 from tests import ground, work
+from tests.contract import vsphere_site
 from tests.factories import as_system
 from tests.room import check_books
 
@@ -167,6 +170,37 @@ def test_control_planes_stay_apart_while_their_hosts_are_drained(land):
     assert (refused.status, refused["code"]) == (409, "no_room")
     assert "apart" in refused["holders"][0]["why"]
     one_claim_each(*ids)
+
+
+def test_a_destination_that_closes_before_it_was_reached_is_given_back(land):
+    """The site says that it is busy, again and again; meanwhile the destination is cordoned: another one is claimed."""
+    (id,) = made(land)
+    host = host_of(id)
+    land.site.by_hand.inject("move", "error", times=3, code="not_ready", reason="It is busy.")
+    asked = drain(land, host)
+    work.until(lambda: any(move.phase == "moving" for move in open_moves()))
+    (first,) = open_moves()
+    land.it.post(f"hosts/{first.host_id}/cordon")
+    work.succeed(land.it, asked)
+    one_claim_each(id)
+    as_it_says(land, id)
+    with as_system():
+        undone, done = Move.objects.order_by("created_at")
+    assert (undone.id, undone.phase, undone.reason) == (first.id, "undone", None)
+    assert done.host_id not in (host.id, first.host_id)
+
+
+def test_on_a_vcenter_it_is_the_same(tmp_path):
+    with vsphere_site.running(tmp_path) as site:
+        land = ground.carved(site)
+        ids = made(land, 3, power="off")
+        host = host_of(ids[0])
+        with site.by_hand.moves_take(0.5):
+            work.succeed(land.it, drain(land, host))
+        assert row(host).vcpu_claimed == 0
+        one_claim_each(*ids)
+        as_it_says(land, *ids)
+        outside.forget(UUID(land.site_id))
 
 
 # --- guarantees ----------------------------------------------------------------------------------------------------
