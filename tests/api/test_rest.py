@@ -12,7 +12,7 @@ from facet.rest.paging import Pages
 from facet.rest.schema import SENTENCES
 from tenants import credentials
 from tenants.access import OPEN_TO_ALL, VERBS
-from tenants.models import Tenant
+from tenants.models import Member, Tenant
 from tests import factories
 from tests.api import described, world
 from tests.client import Api
@@ -213,3 +213,20 @@ def test_whatever_can_be_changed_has_an_etag_and_refuses_a_stale_one():
         stale = it.call(call.method, path, body, If_Match='"stale"')
         assert (stale.status, stale["current"]) == (412, it.get(path).body), call
         assert it.call(call.method, path, body, If_Match="*").status != 412, call
+
+
+def test_rights_come_first_also_where_they_are_looked_up_when_reading():
+    """Before the body is judged and before an earlier answer is told again: also for who has lost them meanwhile."""
+    it, _ = world.platform()
+    owned, other = world.belongings(it, "acme"), world.belongings(it, "shop")
+    path, asked = f"projects/{owned.project.id}/vms", {"name": "db", "zones": ["az1"]}
+    editor, viewer, foreign = (
+        world.client(person) for person in (owned.people["editor"], owned.people["viewer"], other.people["editor"])
+    )
+    for body in ({"name": 3}, asked):
+        assert [who.post(path, body).status for who in (viewer, foreign, Api())] == [403, 404, 401]
+    first = editor.post(path, asked, Idempotency_Key="once")
+    assert (first.status, editor.post(path, asked, Idempotency_Key="once").body) == (202, first.body)
+    with as_system():
+        Member.objects.filter(user=owned.people["editor"]).delete()
+    assert editor.post(path, asked, Idempotency_Key="once").status == 404

@@ -38,6 +38,7 @@ class ProjectVmEndpoint(Endpoint):
 
     parent_model = Project
     placing = True
+    rights_when_read = frozenset({"create"})
     serializer_class = shapes.VmSerializer
     verbs = {"list": "vm.read", "create": "vm.write"}
     requests = {"create": shapes.VmRequest}
@@ -56,14 +57,13 @@ class ProjectVmEndpoint(Endpoint):
 
     def create(self, request: Any, **kwargs: Any) -> Response:
         """Ask for a VM. What cannot fit is refused at once, with the reasons; nothing is held then."""
-        data = self.valid()
 
         def write(wish: asking.Wish, plan: Plan) -> Answer:
             vm, operation = services.create_vm(wish=wish, plan=plan, by=self.access.actor)
             return 202, {"operation": RECEIPT.to_representation(operation), "vm": SHOWN.to_representation(vm)}
 
         return self.placed_once(
-            read=lambda: asking.wish(data=data, project=self.parent), decide=services.decide, write=write
+            read=lambda: asking.wish(data=self.valid(), project=self.parent), decide=services.decide, write=write
         )
 
 
