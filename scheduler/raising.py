@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,10 @@ ROUNDS = 4  # pools are looked at before quotas: raising the one shows the other
 POOL_COLUMNS = {
     "vcpu": ("vcpu_limit", "vcpu_used", "vcpu_asked"),
     "memory_mib": ("memory_limit_mib", "memory_used_mib", "memory_asked_mib"),
+}
+HANDED_DOWN = {
+    "vcpu": ("vcpu_limit", "vcpu_handed_down"),
+    "memory_mib": ("memory_limit_mib", "memory_handed_down_mib"),
 }
 
 
@@ -91,7 +95,7 @@ class Raise:
 
     @property
     def sentence(self) -> str:
-        whose = f"pool {self.name}'s limit" if self.name else f"the {self.scope}'s quota"
+        whose = f"the limit of {self.scope} {self.name}" if self.name else f"the {self.scope}'s quota"
         where = f" in zone {self.zone}" if self.zone and not self.name else ""
         return f"{self.by} more {self.resource} in {whose}{where}"
 
@@ -101,23 +105,32 @@ class Raise:
         of_pool = {"pool": self.name} if self.name else {"zone": self.zone}
         return {"scope": self.scope, **of_pool, "resource": self.resource, "by": self.by, "to": self.limit + self.by}
 
+    def with_more(self, of_it: Raise) -> Raise:
+        return replace(self, by=self.by + of_it.by)
+
 
 def _raised(document: Document, refused: Rows) -> list[Raise]:
-    """Raise what is in the way until the claim goes through; nothing when something else is in the way too."""
-    raises: list[Raise] = []
+    """Raise what is in the way until the claim goes through; nothing when something else is in the way too.
+
+    A project's limits are cut from its tenant's: those are raised first, and again as far as a cut needs it.
+    """
+    raises: dict[tuple[str, str, str | None], Raise] = {}
     left: Rows | None = refused
     for _ in range(ROUNDS):
         if left is None:
-            return raises
-        for row in left:
+            break
+        for row in sorted(left, key=lambda row: row.get("scope") == "project"):
             if row["what"] == "pool" and row["phase"] != "deleting":
-                raises += _raise_pool(row)
+                found = _raise_pool(row)
             elif row["what"] == "quota":
-                raises.append(_raise_quota(document, row))
+                found = _raise_quota(document, row)
             else:
                 return []
+            for one in found:
+                key = one.scope, one.resource, one.zone or one.name
+                raises[key] = raises[key].with_more(one) if key in raises else one
         left = committed(document)
-    return raises if left is None else []
+    return list(raises.values()) if left is None else []
 
 
 def _raise_pool(row: Mapping[str, Any]) -> list[Raise]:
@@ -125,19 +138,45 @@ def _raise_pool(row: Mapping[str, Any]) -> list[Raise]:
     for resource, (limit, used, asked) in POOL_COLUMNS.items():
         if row[limit] is not None and row[used] + row[asked] > row[limit]:
             by = row[used] + row[asked] - row[limit]
+            found += _cut_from_tenants_pool(row["id"], resource, by)
             ResourcePool.objects.filter(pk=row["id"]).update(**{limit: F(limit) + by})
             found.append(Raise(f"{row['scope']} pool", row["name"], resource, None, row[limit], by))
     return found
 
 
-def _raise_quota(document: Document, row: Mapping[str, Any]) -> Raise:
+def _cut_from_tenants_pool(pool_id: str, resource: str, by: int) -> list[Raise]:
+    """So much more is handed down to this pool; nothing of a tenant's own."""
+    limit, given = HANDED_DOWN[resource]
+    above = ResourcePool.objects.filter(children=pool_id).first()
+    if above is None:
+        return []
+    lacking = _lacking(getattr(above, limit), getattr(above, given) + by)
+    ResourcePool.objects.filter(pk=above.pk).update(**{limit: F(limit) + lacking, given: F(given) + by})
+    return [Raise("tenant pool", above.name, resource, None, getattr(above, limit), lacking)] if lacking else []
+
+
+def _raise_quota(document: Document, row: Mapping[str, Any]) -> list[Raise]:
     by = row["used"] + row["asked"] - row["limit"]
-    project_id = document["project"] if row["scope"] == "project" else None
-    place = {"tenant_id": document["tenant"], "project_id": project_id, "zone_id": row["zone"]}
-    there = Quota.objects.filter(**place, resource=row["resource"])
-    if not there.update(limit=F("limit") + by):
-        Quota.objects.create(**place, resource=row["resource"], limit=by)
-    return Raise(row["scope"], "", row["resource"], row["zone"], row["limit"], by)
+    of_tenant = {"tenant_id": document["tenant"], "zone_id": row["zone"], "resource": row["resource"]}
+    found: list[Raise] = []
+    project_id = None
+    if row["scope"] == "project":
+        project_id = document["project"]
+        above = Quota.objects.filter(**of_tenant, project_id=None).first()
+        if above is not None:
+            lacking = _lacking(above.limit, above.handed_down + by)
+            changes = {"limit": F("limit") + lacking, "handed_down": F("handed_down") + by}
+            Quota.objects.filter(pk=above.pk).update(**changes)
+            if lacking:
+                found.append(Raise("tenant", "", row["resource"], row["zone"], above.limit or 0, lacking))
+    if not Quota.objects.filter(**of_tenant, project_id=project_id).update(limit=F("limit") + by):
+        Quota.objects.create(**of_tenant, project_id=project_id, limit=by)
+    return [*found, Raise(row["scope"], "", row["resource"], row["zone"], row["limit"], by)]
+
+
+def _lacking(limit: int | None, handed_down: int) -> int:
+    """What a limit lacks for so much to be handed down; nothing where there is no limit."""
+    return 0 if limit is None else max(0, handed_down - limit)
 
 
 def _most(fewer: Callable[[int], Document], allowed: Sequence[int], asked: int) -> int | None:

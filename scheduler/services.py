@@ -6,7 +6,7 @@ the verb writes: holds moved first (hosts, holds), then pools, project before te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -48,11 +48,16 @@ def pools_for(project: Project, zones: Sequence[Zone]) -> dict[UUID, ResourcePoo
 
     Raises Conflict `no_pool` naming the zones where there is neither.
     """
-    found: dict[UUID, ResourcePool] = {}
     rows = ResourcePool.objects.filter(
         tenant_id=project.tenant_id, zone_id__in=[zone.id for zone in zones], deleted_at=None
     ).exclude(phase=PoolPhase.DELETING)
-    for pool in rows:
+    return chosen(rows, project, zones)
+
+
+def chosen(pools: Iterable[ResourcePool], project: Project, zones: Sequence[Zone]) -> dict[UUID, ResourcePool]:
+    """The same of pools that are at hand: those of the project's tenant that live. Raises as `pools_for` does."""
+    found: dict[UUID, ResourcePool] = {}
+    for pool in pools:
         if pool.project_id == project.id or (pool.project_id is None and pool.zone_id not in found):
             found[pool.zone_id] = pool
     missing = [zone.name for zone in zones if zone.id not in found]

@@ -44,7 +44,7 @@ class Holder:
 
 def standing_on(host_ids: Iterable[UUID]) -> list[Holder]:
     """Everybody with room on these hosts, in the order of their keys."""
-    return _holders(Allocation.objects.filter(host_id__in=list(host_ids), released=None).order_by("holder"))
+    return _holders(Allocation.objects.filter(host_id__in=list(host_ids), released=None))
 
 
 def beside(holders: Sequence[Holder], *, but: Collection[UUID] = ()) -> list[Holder]:
@@ -53,7 +53,7 @@ def beside(holders: Sequence[Holder], *, but: Collection[UUID] = ()) -> list[Hol
     if not groups:
         return []
     known = {one.key for one in holders} | set(but)
-    live = Allocation.objects.filter(released=None, ask__group__key__in=list(groups)).order_by("holder")
+    live = Allocation.objects.filter(released=None, ask__group__key__in=list(groups))
     found = _holders(live)
     there = {move.holder: move for move in Move.objects.filter(ended_at=None, source__in=live)}
     coming = [
@@ -65,7 +65,7 @@ def beside(holders: Sequence[Holder], *, but: Collection[UUID] = ()) -> list[Hol
 
 
 def _holders(rows: QuerySet[Allocation]) -> list[Holder]:
-    found = list(rows)
+    found = list(rows.defer("why").order_by("holder"))
     zones = {zone for row in found for zone in _zones(row)}
     living = set(Zone.objects.filter(pk__in=zones, deleted_at=None).values_list("id", flat=True))
     pays = _pays({(row.tenant_id, row.project_id) for row in found}, living)

@@ -25,6 +25,7 @@ MARGIN = timedelta(seconds=2)
 LONGEST = timedelta(days=366 * 5)
 RESOURCES = ("vcpu", "memory_mib", "storage_gib")
 
+_SECOND_MOMENT = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=1)
 _OLDEST = """
 select least(now(), min(xact_start)) from pg_stat_activity
 where datname = current_database() and xact_start is not null
@@ -77,7 +78,7 @@ def known_until() -> datetime:
 def interval(start: datetime | None, end: datetime | None, known: datetime) -> Interval:
     """What was asked for: by default this month, as far as it is known. Raises Invalid naming the field."""
     wanted = known if end is None else end.astimezone(UTC)
-    since = wanted.replace(day=1, hour=0, minute=0, second=0) if start is None else start.astimezone(UTC)
+    since = _month_of(wanted) if start is None else start.astimezone(UTC)
     for name, moment in (("from", since), ("to", wanted)):
         if moment.microsecond:
             raise Invalid({name: "Whole seconds."})
@@ -88,6 +89,12 @@ def interval(start: datetime | None, end: datetime | None, known: datetime) -> I
     if wanted - since > LONGEST:
         raise Invalid({"from": f"At most {LONGEST.days} days at once."})
     return Interval(since, wanted)
+
+
+def _month_of(end: datetime) -> datetime:
+    """The beginning of the month of the last moment before `end`."""
+    last = max(end, _SECOND_MOMENT) - timedelta(seconds=1)
+    return last.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def held(tenant_id: UUID, project_id: UUID | None, within: Interval) -> list[Held]:

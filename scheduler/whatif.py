@@ -9,32 +9,38 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
+from django.db import connection
 
 from facet.rest.problems import Invalid
 from infra.models import Datastore, Zone
 from infra.models import Host as HostRow
 from tenants.models import Project
 
-from . import ledger, services, standing
+from . import history, ledger, services, standing
 from .core import drain
-from .core.ask import Ask, NoRoom, Policy, Shape
+from .core.ask import NoRoom, Policy, Shape
 from .core.counting import counts_of, fragmentation
 from .core.fleet import Fleet
-from .core.replay import Request, replay
+from .core.replay import replay
 from .core.standing import Left, Moved, Relocation, Standing
 from .core.whatif import add_hosts
 from .guarantees import Guarantee, chunk_of
-from .models import Allocation, ResourcePool
+from .models import ResourcePool
 
 LEAVING = ("drain_hosts", "drain_zone", "lose_zone")
 SHOWN = 1000
 SEED = 1
 NOBODY = UUID(int=0)
+
+# With more hosts each keeps a smaller part of itself free (infra/capacity.py): the limits of all, by the one formula.
+_LIMITS = """
+select h.id, host_limit(h.cpu_cores, z.cpu_overcommit, z.failover_hosts, z.hosts_counted + %(more)s),
+    host_limit(h.memory_mib, z.memory_overcommit, z.failover_hosts, z.hosts_counted + %(more)s)
+from infra_host h join infra_zone z on z.id = h.zone_id where z.id = %(zone)s and z.failover_hosts > 0
+"""
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,11 @@ class Supposed:
     spare: Mapping[UUID, Sequence[UUID]] = field(
         default_factory=dict
     )  # by the VM's key: Holds that other zones keep for this
-    requests: Sequence[Request] = ()
+    granted: Sequence[history.Granted] = ()
+    days: int = 0
     count: int = 0
     like: UUID | None = None
+    limits: Mapping[UUID, tuple[int, int]] = field(default_factory=dict)  # by host, where more hosts change them
 
     def answer(self) -> dict[str, Any]:
         """What would happen. Runs outside any transaction."""
@@ -72,13 +80,13 @@ class Supposed:
         if self.kind == "add_hosts":
             return self._told(now, self._with_hosts(now), moved=[], left=[], asked=0)
         if self.kind == "replay":
-            fleet = self._with_hosts(now)
+            fleet, requests = self._with_hosts(now), history.requests(self.granted, self.zone.id, self.days)
             left = [
                 Left(ask.key, NOBODY, one.refused)
-                for one in replay(fleet, self.requests, policy=Policy.SPREAD, seed=SEED)
+                for one in replay(fleet, requests, policy=Policy.SPREAD, seed=SEED)
                 for ask in one.request.asks
             ]
-            return self._told(now, fleet, moved=[], left=left, asked=sum(len(one.asks) for one in self.requests))
+            return self._told(now, fleet, moved=[], left=left, asked=sum(len(one.asks) for one in requests))
         relocation = self._relocated(now)
         asked = len(relocation.moved) + len(relocation.left)
         after = carried_out(now, relocation, self.stands, self.going)
@@ -87,6 +95,10 @@ class Supposed:
     def _with_hosts(self, now: Fleet) -> Fleet:
         if not self.count or self.like is None:
             return now
+        rows = [(now.hosts[now.layout.hosts[id]], of) for id, of in self.limits.items() if id in now.layout.hosts]
+        now = now.with_changes(
+            hosts=[row._replace(vcpu_limit=vcpu, memory_limit_mib=memory) for row, (vcpu, memory) in rows]
+        )
         return add_hosts(now, now.hosts[now.layout.hosts[self.like]], self.count, self.zone.id)
 
     def _relocated(self, now: Fleet) -> Relocation:
@@ -198,21 +210,31 @@ def suppose(
         going = frozenset(_named(rows, hosts, "hosts") if kind == "drain_hosts" else (row.id for row in rows))
     holders = standing.standing_on(going) if going else []
     stand = [*holders, *standing.beside(holders)]
-    requests = _requests(zone, days) if kind == "replay" else []
-    asks = [one.core.ask for one in stand] + [ask for request in requests for ask in request.asks]
+    granted = history.granted(zone, days) if kind == "replay" else []
+    called = {one.key: (one.core.ask.name, one.project_id) for one in stand}
+    called |= {row.holder: (row.name, row.project_id) for row in granted}
     return Supposed(
         kind=kind,
         zone=zone,
         shapes=services.shapes(),
-        names=_names(zone, asks),
+        names=_names(zone, called),
         stands=[one.core for one in stand],
         going=going,
         kept=services.kept_in(zone.id) if kind == "drain_hosts" else (),
         spare=_spare(holders, zone) if kind == "lose_zone" else {},
-        requests=requests,
+        granted=granted,
+        days=days,
         count=count,
         like=next(iter(_named(rows, [like], "like")), None) if like else None,
+        limits=_limits(zone, count) if count else {},
     )
+
+
+def _limits(zone: Zone, more: int) -> dict[UUID, tuple[int, int]]:
+    """What the zone's hosts would have with so many more beside them; empty where that changes nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS, {"zone": zone.id, "more": more})
+        return {id: (vcpu, memory) for id, vcpu, memory in cursor.fetchall()}
 
 
 def _named(rows: Sequence[HostRow], names: Sequence[str], field: str) -> list[UUID]:
@@ -223,16 +245,13 @@ def _named(rows: Sequence[HostRow], names: Sequence[str], field: str) -> list[UU
     return [by_name[name] for name in dict.fromkeys(names)]
 
 
-def _names(zone: Zone, asks: Sequence[Ask]) -> Names:
-    """Hosts, zones and datastores of the site; the owners of these asks' holders; the pools of the zone."""
+def _names(zone: Zone, called: Mapping[UUID, tuple[str, UUID]]) -> Names:
+    """Hosts, zones and datastores of the site; whose these VMs are (key -> name, project); the pools of the zone."""
     pools = ResourcePool.objects.filter(zone=zone, deleted_at=None).select_related("tenant")
     kept = {id: (pool.name, pool.tenant.name) for pool in pools for id in (pool.id, pool.spare_id)}
-    projects = {row.id: row for row in Project.objects.select_related("tenant")}
-    called = {ask.key: ask.name for ask in asks}
-    owners = {}
-    for holder, project_id in Allocation.objects.filter(holder__in=called).values_list("holder", "project_id"):
-        project = projects[project_id]
-        owners[holder] = (called[holder] or str(holder), project.tenant.name, project.name)
+    rows = Project.objects.filter(pk__in={project_id for _, project_id in called.values()}).select_related("tenant")
+    projects = {row.id: (row.tenant.name, row.name) for row in rows}
+    owners = {key: (name or str(key), *projects[project_id]) for key, (name, project_id) in called.items()}
     return Names(
         hosts=dict(HostRow.objects.filter(site_id=zone.site_id).values_list("id", "name")),
         zones=dict(Zone.objects.filter(site_id=zone.site_id).values_list("id", "name")),
@@ -251,29 +270,3 @@ def _spare(holders: Sequence[standing.Holder], zone: Zone) -> dict[UUID, list[UU
     for tenant_id, spare_id in flagged.exclude(zone=zone).values_list("tenant_id", "spare_id"):
         kept[tenant_id].append(spare_id)
     return {one.key: kept[one.tenant_id] for one in holders if one.tenant_id in mine}
-
-
-def _requests(zone: Zone, days: int) -> list[Request]:
-    """The batches that were granted in the zone in the last days, as they came and went, at their last size.
-
-    Who was moved or resized has several allocations, and came with the first. A batch is what one moment gave one
-    project.
-    """
-    since = timezone.now() - timedelta(days=days)
-    rows = Allocation.objects.filter(zone=zone).order_by("created", "id")
-    lives: dict[UUID, list[Allocation]] = defaultdict(list)
-    for row in rows.filter(holder__in=rows.filter(created__gte=since).values("holder")):
-        lives[row.holder].append(row)
-    batches: dict[tuple[datetime, UUID, datetime | None], list[Allocation]] = defaultdict(list)
-    for life in lives.values():
-        if life[0].created >= since:
-            last = life[-1]
-            batches[life[0].created, last.project_id, last.released].append(last)
-    return [
-        Request(
-            asks=[standing.asked(row, (zone.id,), (row.pool_id,)) for row in batch],
-            comes=came.timestamp(),
-            goes=None if went is None else went.timestamp(),
-        )
-        for (came, _, went), batch in batches.items()
-    ]

@@ -65,10 +65,15 @@ def database(migrated, django_db_blocker):
 
     with django_db_blocker.unblock():
         yield migrated
-        connections["default"].close()
-        with connections["owner"].cursor() as cursor:
-            cursor.execute(
-                "select tablename from pg_tables where schemaname = 'public' and tablename <> all(%s)", [list(SEEDED)]
-            )
-            tables = ", ".join(row[0] for row in cursor.fetchall())
-            cursor.execute(f"truncate {tables}")
+        emptied()
+
+
+def emptied():
+    """The owner empties the tables, but for what migrations left in them."""
+    connections["default"].close()
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "select tablename from pg_tables where schemaname = 'public' and tablename <> all(%s)", [list(SEEDED)]
+        )
+        tables = ", ".join(row[0] for row in cursor.fetchall())
+        cursor.execute(f"truncate {tables}")

@@ -76,7 +76,7 @@ def _shuffled(count: int, seed: int) -> Ints:
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % (1 << 64)
     stretch, turn = mixed >> 46 | 1, mixed % MOST_HOSTS
     places: Ints = _MIXED[np.arange(count) % MOST_HOSTS] if count > MOST_HOSTS else _MIXED[:count]
-    return (places * stretch + turn) % MOST_HOSTS
+    return (places * stretch + turn) & (MOST_HOSTS - 1)
 
 
 class Scored(NamedTuple):

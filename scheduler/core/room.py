@@ -53,7 +53,7 @@ class Room:
         holds = [held for held in holds if len(held.at)]
         if not holds:
             return None
-        vcpu, memory = np.zeros_like(self.vcpu), np.zeros_like(self.memory_mib)
+        vcpu, memory = np.zeros(len(self.vcpu), np.int64), np.zeros(len(self.vcpu), np.int64)
         for held in holds:
             vcpu[held.at] += held.vcpu
             memory[held.at] += held.memory_mib

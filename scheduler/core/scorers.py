@@ -35,9 +35,9 @@ class Look:
     loss: Ints | None = None  # see place.py, the second try
 
     @cached_property
-    def free(self) -> tuple[Floats, Floats]:
-        """The free parts of vCPU and memory before this role, 0 to 1."""
-        return self.room.vcpu[self.hosts] * self.parts[0], self.room.memory_mib[self.hosts] * self.parts[1]
+    def free(self) -> tuple[Ints, Ints]:
+        """vCPU and MiB that are free before this role."""
+        return self.room.vcpu[self.hosts], self.room.memory_mib[self.hosts]
 
     @cached_property
     def parts(self) -> tuple[Floats, Floats]:
@@ -51,20 +51,26 @@ class Look:
         return None if held is None else (held[0][self.hosts], held[1][self.hosts])
 
     @cached_property
+    def holders(self) -> Ints:
+        """The candidates that have anything of that, by entry: mostly few."""
+        return np.zeros(0, np.int64) if self.held is None else np.flatnonzero(self.held[0] | self.held[1])
+
+    @cached_property
     def emptiness(self) -> Ints:
         """How empty each host is before this role by its scarcest resource, in PACK_LEVELS."""
-        levels: Ints = (np.minimum(*self.free) * (PACK_LEVELS - 1)).astype(np.int64)
+        share = np.minimum(self.free[0] * self.parts[0], self.free[1] * self.parts[1])
+        levels: Ints = (share * (PACK_LEVELS - 1)).astype(np.int64)
         return levels
 
 
-Entries = Ints | slice
+Entries = Ints | slice  # a slice is all of them
 Depth = Ints | int  # one for each entry, or one for all
 Scorer = Callable[[Look, Entries, Depth], Ints | int]  # a number is the score of all
 
 
 def loss(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """How many slots of the roles still to come would be lost on this host."""
-    return 0 if look.loss is None else look.loss[entries]
+    return 0 if look.loss is None else np.minimum(look.loss[entries], MOST_LOSS)
 
 
 def members(look: Look, entries: Entries, depth: Depth) -> Ints | int:
@@ -72,7 +78,8 @@ def members(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     group = look.ask.group
     if group is None or not group.avoids_sharing:
         return 0
-    return look.room.members(group)[look.hosts[entries]] + depth
+    found: Ints = np.minimum(look.room.members(group)[look.hosts[entries]] + depth, MOST_MEMBERS)
+    return found
 
 
 def labels(look: Look, entries: Entries, depth: Depth) -> Ints | int:
@@ -84,13 +91,18 @@ def labels(look: Look, entries: Entries, depth: Depth) -> Ints | int:
         wrong += ~look.fleet.layout.carries(label)[look.hosts]
     for label in look.ask.avoid:
         wrong += look.fleet.layout.carries(label)[look.hosts]
-    return wrong[entries]
+    found: Ints = np.minimum(wrong, MOST_WRONG)[entries]
+    return found
 
 
 def guarantee(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     """0: inside room kept for its pool; 1: partly; 2: free room, which others could use."""
     if look.held is None:
         return 2
+    if isinstance(entries, slice):
+        found = np.full(len(look.hosts), 2)
+        found[look.holders] = guarantee(look, look.holders, depth)
+        return found
     vcpu, memory = look.held[0][entries], look.held[1][entries]
     inside = ((depth + 1) * look.ask.vcpu <= vcpu) & ((depth + 1) * look.ask.memory_mib <= memory)
     partly = (depth * look.ask.vcpu < vcpu) | (depth * look.ask.memory_mib < memory)
@@ -102,12 +114,13 @@ def usage(look: Look, entries: Entries, depth: Depth) -> Ints | int:
     if look.policy is Policy.PACK:
         return look.emptiness[entries]
     vcpu, memory = (depth + 1) * look.ask.vcpu, (depth + 1) * look.ask.memory_mib
-    if look.held is not None:
+    if look.held is not None and not isinstance(entries, slice):
         vcpu, memory = np.maximum(vcpu - look.held[0][entries], 0), np.maximum(memory - look.held[1][entries], 0)
-    free_vcpu = look.free[0][entries] - vcpu * look.parts[0][entries]
-    free_memory = look.free[1][entries] - memory * look.parts[1][entries]
-    used = np.minimum(np.maximum(1.0 - np.minimum(free_vcpu, free_memory), 0.0), 1.0)
-    found: Ints = (used * SPREAD_LEVELS).astype(np.int64)
+    free_vcpu = (look.free[0][entries] - vcpu) * look.parts[0][entries]
+    free_memory = (look.free[1][entries] - memory) * look.parts[1][entries]
+    found: Ints = ((1.0 - np.minimum(free_vcpu, free_memory)) * SPREAD_LEVELS).astype(np.int64)
+    if look.held is not None and isinstance(entries, slice):
+        found[look.holders] = usage(look, look.holders, depth)
     return found
 
 
@@ -117,29 +130,28 @@ class Scored(NamedTuple):
     score: Scorer
 
 
-LOSS_BITS = 16
-MOST_LOSS = (1 << LOSS_BITS) - 1
 SCORERS = (
-    Scored("loss", LOSS_BITS, loss),
+    Scored("loss", 16, loss),
     Scored("members", 6, members),
     Scored("labels", 4, labels),
     Scored("guarantee", 2, guarantee),
     Scored("usage", 16, usage),
 )
+MOST_LOSS, MOST_MEMBERS, MOST_WRONG = ((1 << scored.bits) - 1 for scored in SCORERS[:3])
 SHUFFLE_BITS = 17  # 61 bits in all
 
 
 def key(look: Look, entries: Entries, depth: Depth) -> Ints:
-    """The keys of these slots; a score too large for its bits counts as the largest."""
+    """The keys of these slots. A score too large for its bits counts as the largest, each by its scorer."""
     found: Ints = look.shuffle[entries]
     same = 0  # what is equal for all
     shift = SHUFFLE_BITS
     for _, bits, score in reversed(SCORERS):
         one = score(look, entries, depth)
         if isinstance(one, int):
-            same |= min(one, (1 << bits) - 1) << shift
+            same |= one << shift
         else:
-            found = found | (np.minimum(one, (1 << bits) - 1) << shift)
+            found = found | (one << shift)
         shift += bits
     return found | same
 

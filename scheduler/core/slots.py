@@ -31,14 +31,20 @@ class Slots:
         self.taken = np.zeros_like(most)
         self._kept = keys(ALL, 0)  # the key of each candidate's next slot, but for the stale
         self._stale: list[Ints] = []
+        self._end(most == 0)
+
+    def _end(self, entries: Mask) -> None:
+        if entries.any():
+            self._kept = np.where(entries, TAKEN, self._kept)
 
     def _heads(self, but: int = -1) -> Ints:
-        """The key of each candidate's next slot; of candidate `but` it may be an old one."""
+        """The key of each candidate's next slot, TAKEN where it has none; of candidate `but` it may be an old one."""
         stale = np.concatenate(self._stale) if len(self._stale) > 1 else next(iter(self._stale), None)
         if stale is not None and not (len(stale) == 1 and stale[0] == but):
             self._stale = []
             touched = np.unique(stale)
-            self._kept[touched] = self._keys(touched, self.taken[touched])
+            found = self._keys(touched, self.taken[touched])
+            self._kept[touched] = np.where(self.taken[touched] < self.most[touched], found, TAKEN)
         return self._kept
 
     def best(self, wanted: int, among: Ints | None = None) -> tuple[Ints, Ints]:
@@ -48,8 +54,8 @@ class Slots:
         best: the work grows with candidates + wanted, whatever the number of slots.
         """
         heads = self._heads()
-        if wanted == 1 and among is None:
-            return self._first(heads)
+        if wanted == 1:
+            return _smallest(heads, among)
         left = self.most - self.taken
         seen = np.minimum(left, 1)
         entries = np.flatnonzero(seen) if among is None else among[seen[among] > 0]
@@ -69,13 +75,6 @@ class Slots:
             entries = np.concatenate((entries, added))
             found = np.concatenate((found, self._keys(added, self.taken[added] + seen[added] + offset)))
             seen[grow] += more
-
-    def _first(self, heads: Ints) -> tuple[Ints, Ints]:
-        open_ = self.most > self.taken
-        if not open_.any():
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        best = np.array([np.argmin(np.where(open_, heads, TAKEN))], np.int64)
-        return best, heads[best]
 
     def keys_of(self, entries: Ints) -> Ints:
         """The keys of the next slots of these entries, an entry once for each slot."""
@@ -100,11 +99,21 @@ class Slots:
     def close(self, entries: Mask) -> None:
         """These candidates have no slots left."""
         self.most = np.where(entries, self.taken, self.most)
+        self._end(entries)
 
     def next_but(self, entry: int, among: Mask | None = None) -> tuple[int, int] | None:
         """The entry and key of the best slot left (among these candidates), `entry` itself left out."""
-        open_ = self.most > self.taken if among is None else among & (self.most > self.taken)
-        heads = np.where(open_, self._heads(but=entry), TAKEN)
-        heads[entry] = TAKEN
-        best = int(np.argmin(heads))
-        return None if heads[best] == TAKEN else (best, int(heads[best]))
+        heads = self._heads(but=entry)
+        mine, heads[entry] = heads[entry], TAKEN
+        best, keys = _smallest(heads, None if among is None else np.flatnonzero(among))
+        heads[entry] = mine
+        return (int(best[0]), int(keys[0])) if len(best) else None
+
+
+def _smallest(heads: Ints, among: Ints | None) -> tuple[Ints, Ints]:
+    """The entry of the smallest of the heads (among these entries), and its key; empty when there is none."""
+    some = heads if among is None else heads[among]
+    at = int(some.argmin()) if len(some) else -1
+    if at < 0 or some[at] == TAKEN:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.array([at if among is None else among[at]], np.int64), some[at : at + 1].copy()

@@ -152,7 +152,7 @@ def test_a_claim_takes_few_statements(place):
     with CaptureQueriesContext(connection) as seen:
         assert place.ask("second", key="k").status == 202
     statements = [one["sql"] for one in seen.captured_queries if one["sql"] not in ("BEGIN", "COMMIT")]
-    assert len(statements) <= 23, "\n".join(statements)
+    assert len(statements) <= 17, "\n".join(statements)
 
 
 def test_a_list_takes_as_many_statements_for_many_as_for_one(place):

@@ -45,6 +45,8 @@ def main() -> int:
             ground = course.made(course.Size())
             report = race.run(ground, factories.person("root", "platform-admin"), rules)
             connections.close_all()
+        if report.deadlocks:
+            print(_deadlocks((OWN_HOME / "pg" / "postgres.log").read_text()))
     finally:
         shutil.rmtree(OWN_HOME, ignore_errors=True)
     print("\n".join(report.lines()))
@@ -52,6 +54,13 @@ def main() -> int:
         print(f"repeat it: make gauntlet N={rules.clients} SEED={seed} MINUTES={given.minutes:g}")
         return 1
     return 0
+
+
+def _deadlocks(log: str) -> str:
+    """What PostgreSQL says of those that it broke up."""
+    lines = log.splitlines()
+    told = {near for at, line in enumerate(lines) if "deadlock" in line for near in range(at, min(at + 12, len(lines)))}
+    return "\n".join(lines[at] for at in sorted(told))
 
 
 if __name__ == "__main__":

@@ -185,19 +185,22 @@ class Runner:
     # --- moves -----------------------------------------------------------------------------------------------------
 
     def move(self) -> None:
-        """Claim a destination for some of those that stand on one host."""
-        project = self.dice.choice(self.course.projects)
+        """Claim destinations for some VMs. Who moves one has locked its VM, so that nobody releases it meanwhile."""
+        project = self.dice.choice(self.owning())
         holders = self.some(project, 3)
         place = self.dice.choice(self.course.places)
         with self.writing(project):
-            if project.name != BARE:
-                holders = [vm.id for vm in self.lock_vms(holders)]
+            holders = [vm.id for vm in self.lock_vms(holders)]
             rows = list(Allocation.objects.filter(holder__in=holders, released=None).order_by("id"))
             pools = self.living_pools(project)
             going = [
                 self.going(row, place, pools) for row in rows if row.zone_id == place.zone.id or place.zone.id in pools
             ]
             moves.begin(tenant_id=project.tenant_id, project_id=project.id, drain_id=uuid4(), going=going)
+
+    def owning(self) -> list[Project]:
+        """The projects whose holders have VMs."""
+        return [project for project in self.course.projects if project.name != BARE]
 
     def living_pools(self, project: Project) -> dict[UUID, UUID]:
         """zone -> the pool there that pays for this project."""
@@ -218,14 +221,13 @@ class Runner:
 
     def arrive(self) -> None:
         """Some open moves were seen at their destination, or did not come off. Not only this process says so."""
-        project = self.dice.choice(self.course.projects)
+        project = self.dice.choice(self.owning())
         with self.reading(project):
             found = list(Move.objects.filter(project=project, ended_at=None).values_list("id", "holder", "phase"))
         some = self.dice.sample(found, min(len(found), self.dice.randint(1, 4)))
         ids = [id for id, _, _ in some]
         with self.writing(project):
-            if project.name != BARE:
-                self.lock_vms([holder for _, holder, _ in some])
+            self.lock_vms([holder for _, holder, _ in some])
             if any(phase == MovePhase.CLAIMED for _, _, phase in some) and self.dice.random() < 0.3:
                 moves.sent(ids)
             elif self.dice.random() < 0.7:

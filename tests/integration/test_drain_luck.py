@@ -298,6 +298,19 @@ def test_a_drain_of_a_zone_is_killed_anywhere_and_goes_on(two_zones):
         assert not Allocation.objects.filter(released=None, zone=zone).exists()
 
 
+def test_a_zone_that_was_drained_can_be_taken_apart(two_zones):
+    """VMs lie in the folder of their former zone until they go; then it goes too."""
+    land = two_zones
+    (id,) = made_in_az1(land, 1)
+    with as_system():
+        zone, pool = Zone.objects.get(name="az1"), ResourcePool.objects.get(zone__name="az1")
+    work.succeed(land.it, land.it.post(f"zones/{zone.id}/drain"))
+    work.succeed(land.it, land.it.delete(f"pools/{pool.id}"))
+    work.succeed(land.editor, land.editor.delete(f"vms/{id}"))
+    work.succeed(land.it, land.it.delete(f"zones/{zone.id}"))
+    assert land.it.get(f"zones/{zone.id}").status == 404
+
+
 # --- rivals --------------------------------------------------------------------------------------------------------
 
 

@@ -176,10 +176,7 @@ def _wait_for_pools(scene: Scene, waiting: Sequence[Move]) -> None:
 
 def call_back(scene: Scene) -> None:
     """What is not on its way stays where it is, and what may be is asked for; in the end nothing is open."""
-    idle = [one for one in scene.open_moves() if one.holder not in scene.tasks.running]
-    with scene.turn.reading():
-        staying = set(_going_away([one.holder for one in idle]))
-    _call_back(scene, [one for one in idle if one.holder not in staying])
+    _call_back(scene, [one for one in scene.open_moves() if one.holder not in scene.tasks.running])
 
 
 def _call_back(scene: Scene, back: Sequence[Move]) -> None:

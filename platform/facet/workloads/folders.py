@@ -43,11 +43,15 @@ def ensure(turn: Turn, driver: base.Driver, *, project: Project, zones: Iterable
 
 
 def tidy(turn: Turn, driver: base.Driver, *, project_id: UUID, zone_ids: Iterable[UUID]) -> None:
-    """Remove the project's folders that hold no VM any more. One that fills at this moment stays."""
+    """Remove the project's folders, at the sites of these zones, that hold no VM any more. One that fills now stays.
+
+    A VM that a drain moved into another zone lies in its former zone's folder still: that one is tried too.
+    """
     with turn.reading():
         used = set(VM.objects.filter(project_id=project_id, deleted_at=None).values_list("zone_id", flat=True))
+        sites = Zone.objects.filter(pk__in=list(zone_ids)).values("site_id")
         rows = list(
-            ProjectFolder.objects.filter(project_id=project_id, zone_id__in=list(zone_ids))
+            ProjectFolder.objects.filter(project_id=project_id, zone__site_id__in=sites)
             .exclude(zone_id__in=used)
             .exclude(ref="")
         )

@@ -17,7 +17,7 @@ from facet.rest.problems import Conflict, Invalid
 from infra.models import Image, PhysicalNetwork, Site, Zone, ZonePhase
 from scheduler.core.ask import Shape
 from scheduler.models import ResourcePool
-from scheduler.services import pools_for
+from scheduler.services import chosen
 from tenants.models import Project
 
 M = TypeVar("M", bound=models.Model)
@@ -41,7 +41,11 @@ select
         join infra_physicalnetwork_zones l on l.physicalnetwork_id = n.id
         where n.present and l.zone_id in (select id from zone) order by n.name, n.id) n),
     (select json_agg(zone_id) from workloads_projectfolder where project_id = %(project)s),
-    (select json_agg(zone_id) from infra_storageclass where name = %(class)s)
+    (select json_agg(zone_id) from infra_storageclass where name = %(class)s),
+    (select json_agg(p) from (
+        select id, zone_id, project_id from scheduler_resourcepool
+        where tenant_id = %(tenant)s and zone_id in (select id from zone) and deleted_at is null
+            and phase <> 'deleting') p)
 """
 
 
@@ -70,9 +74,9 @@ def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, s
     Zones by name or id; `image` "" is the newest at their site, `storage_class` "" any.
     """
     with connection.cursor() as cursor:
-        asked = {"zones": list(zones), "image": image, "project": project.id, "class": storage_class}
-        cursor.execute(_LOOK, asked)
-        found, flavors, image_row, networks, folders, offering = (part or [] for part in cursor.fetchone())
+        owner = {"project": project.id, "tenant": project.tenant_id}
+        cursor.execute(_LOOK, owner | {"zones": list(zones), "image": image, "class": storage_class})
+        found, flavors, image_row, networks, folders, offering, pools = (part or [] for part in cursor.fetchone())
     named = _named(zones, found)
     site = named[0].site
     if any(zone.site_id != site.id for zone in named):
@@ -92,7 +96,7 @@ def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, s
         image=_row(Image, image_row),
         flavor=_flavor(shapes, flavor, image_row),
         shapes=list(shapes.values()),
-        pools=pools_for(project, active),
+        pools=chosen([_row(ResourcePool, row) for row in pools], project, active),
         networks=_lent(active, networks),
         folders=frozenset(map(UUID, folders)),
     )
@@ -114,8 +118,12 @@ def _named(names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> list[Zon
 def _row(model: type[M], found: Mapping[str, Any]) -> M:
     """A row of which these columns are known, and the others deferred."""
     names = [field.attname for field in model._meta.concrete_fields if field.attname in found]
-    values = [UUID(found[name]) if name == "id" or name.endswith("_id") else found[name] for name in names]
-    return cast(M, model.from_db("default", names, values))
+    return cast(M, model.from_db("default", names, [_value(name, found[name]) for name in names]))
+
+
+def _value(name: str, value: Any) -> Any:
+    """JSON has no UUIDs."""
+    return UUID(value) if value is not None and (name == "id" or name.endswith("_id")) else value
 
 
 def _no_image(site: Site, name: str) -> str:
