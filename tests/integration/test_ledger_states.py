@@ -324,7 +324,7 @@ def test_the_books_hold_in_any_order_of_verbs():
     run_state_machine_as_test(
         Ledger,
         settings=settings(
-            max_examples=12, stateful_step_count=25, derandomize=True, deadline=None, database=None,
+            max_examples=8, stateful_step_count=25, derandomize=True, deadline=None, database=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
