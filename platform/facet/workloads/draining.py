@@ -35,7 +35,8 @@ from .maintenance import DRAIN_KIND
 from .models import Drain, DrainPhase
 
 TASKS_S = 1.0
-ROOM_S = 10.0  # when there is no other room at the moment, or somebody is waited for
+ROOM_S = 10.0
+STUCK = ("no_room", "site_held_back", "quota_exceeded", "pool_exceeded")  # nobody is at work to change it
 REFUSED_S = 30.0
 
 
@@ -78,7 +79,9 @@ def _pass(scene: Scene) -> Outcome:
     tell(scene)
     if scene.open_moves():
         return Again(TASKS_S)
-    return Again(0.0 if scene.claimed or scene.reason is None else ROOM_S)
+    if scene.claimed or scene.reason is None:
+        return Again(0.0)
+    return Again(ROOM_S if scene.reason["code"] in STUCK else TASKS_S)
 
 
 # --- ending --------------------------------------------------------------------------------------------------------
