@@ -1,4 +1,4 @@
-"""What a refusal proposes can be done: a project's limits are cut from its tenant's, so those are named where they lack."""
+"""What a refusal proposes can be done: where a tenant has too little to hand down, that is named too."""
 
 from __future__ import annotations
 
