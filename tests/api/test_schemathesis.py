@@ -53,6 +53,8 @@ NEVER = {  # as IT, in this world
     "DELETE sites/{id}": "it has a zone",
     "DELETE tenants/{id}": "it has a project",
     "DELETE zones/{id}": "it has a pool",
+    "POST pools/{id}/take-spare": "no pool keeps spare room",
+    "POST pools/{id}/transfer": "no other pool of the zone is there to give to",
 }
 
 
