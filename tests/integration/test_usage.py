@@ -156,3 +156,22 @@ def test_an_interval_that_is_none_is_refused_by_name(start, end, field):
 def test_by_default_it_is_this_month_as_far_as_it_is_known():
     known = datetime(2026, 6, 17, 8, 30, 5, tzinfo=UTC)
     assert usage.interval(None, None, known) == Interval(datetime(2026, 6, 1, tzinfo=UTC), known)
+
+
+@pytest.mark.parametrize(
+    ("end", "start"),
+    [
+        (datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)),
+        (datetime(2026, 6, 1, 0, 0, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)),
+        (datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)),
+    ],
+)
+def test_the_end_of_a_month_is_of_that_month(end, start):
+    """`to` is left out of the interval: what ends as a month begins is about the month before."""
+    assert usage.interval(None, end, datetime(2026, 6, 17, tzinfo=UTC)) == Interval(start, end)
+
+
+def test_without_a_beginning_a_bad_end_is_named_as_itself():
+    with pytest.raises(Invalid) as refused:
+        usage.interval(None, datetime(2026, 6, 1, 0, 0, 1, 5, tzinfo=UTC), datetime(2026, 6, 17, tzinfo=UTC))
+    assert list(refused.value.document()["errors"]) == ["to"]
