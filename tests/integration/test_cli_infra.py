@@ -57,6 +57,16 @@ image list
 addon list
 image delete kube-v1.34 --yes
 addon delete facet-cni --yes
+tenant create acme --quota vcpu=64,memory=256GiB
+tenant create beta --quota vcpu=64,memory=256GiB
+pool create --tenant acme --zone az1 --model flex --reserved vcpu=8,memory=16GiB --wait
+pool create --tenant beta --zone az1 --model flex --reserved vcpu=4,memory=8GiB --wait
+pool update az1 --tenant acme --reserved vcpu=12,memory=24GiB --largest-shape medium --wait
+pool transfer az1 --tenant acme --to-tenant beta --vcpu 4 --memory 8GiB --wait
+pool show az1 --tenant acme
+pool show az1 --tenant beta
+pool delete az1 --tenant acme --yes --wait
+pool delete az1 --tenant beta --yes --wait
 zone delete az1 --yes --wait
 site delete dc1 --yes --wait
 """
@@ -119,5 +129,7 @@ def test_it_registers_carves_and_publishes_by_the_documented_forms(url, tmp_path
     assert made["zone create"]["zone"]["phase"] == "active"
     assert (made["site check"]["ok"], len(said["site hosts dc1 --zone az1"]["items"])) == (True, 32)
     assert len(said["site hosts dc1"]["items"]) == 33
+    kept = {tenant: said[f"pool show az1 --tenant {tenant}"]["reserved"] for tenant in ("acme", "beta")}
+    assert kept == {tenant: {"vcpu": 8, "memory_mib": 16 * 1024} for tenant in ("acme", "beta")}
     assert made["image add"]["warnings"]
     assert made["image list"]["items"][0]["warnings"] == []
