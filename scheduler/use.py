@@ -143,6 +143,30 @@ def spare_holds(pool: ResourcePool) -> list[guarantees.Move]:
     ]
 
 
+def of_quota(project_id: UUID, *, resource: str, zone_id: UUID | None) -> list[dict[str, Any]]:
+    """The VMs that hold most of a project's quota of one resource, and how many more there are."""
+    columns = {"vcpu": "vcpu", "memory_mib": "memory_mib", "storage_gib": "storage_gib", "vms": "vcpu"}
+    if resource not in columns:
+        return []
+    rows = Allocation.objects.filter(project_id=project_id, released=None).select_related("zone")
+    if zone_id is not None:
+        rows = rows.filter(zone_id=zone_id)
+    found = [
+        {
+            "kind": "vm",
+            "id": str(row.holder),
+            "name": row.ask.get("name") or str(row.holder),
+            "zone": row.zone.name,
+            "vcpu": row.vcpu,
+            "memory_mib": row.memory_mib,
+            "storage_gib": row.storage_gib,
+        }
+        for row in rows.order_by(f"-{columns[resource]}", "created", "id")[:SHOWN]
+    ]
+    more = rows.count() - len(found)
+    return found + ([{"kind": "vms", "name": f"{more} more", "count": more}] if more else [])
+
+
 def of_zone(zone_id: UUID) -> list[dict[str, Any]]:
     return _pools(ResourcePool.objects.filter(zone_id=zone_id))
 

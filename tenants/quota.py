@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import F
 from psycopg2.extras import Json
 
-from facet.operations import events
+from facet.operations import engine, events
 from facet.rest.access import Actor
 from facet.rest.problems import Conflict, Invalid, NotFound
 
@@ -186,6 +186,8 @@ def _check_floor(
         and (project is None or row.project_id == project.id)
     ]
     first = short[0]
+    if project is not None:  # and above all what it is used by, in words that the owner knows
+        holders += engine.holders("quota", project.id, resource=first["resource"], zone_id=zone_id)
     handed_down = "an unlimited part" if first["handed_down"] is None else first["handed_down"]
     raise Conflict(
         f"{first['resource']}: {first['used']} used and {handed_down} handed down, so {first['limit']} is too low.",

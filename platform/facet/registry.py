@@ -44,13 +44,14 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
-HOLDERS: Mapping[str, Sequence[Callable[[UUID], list[dict[str, Any]]]]] = {
+HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]] = {
     "vm": (facet.clusters.use.of_vm,),
     "image": (facet.workloads.watching.being_made_of,),
     "zone": (scheduler.use.of_zone,),
     "storage-class": (scheduler.use.of_storage_class,),
     "tenant": (scheduler.use.of_tenant,),
     "project": (scheduler.use.of_project,),
+    "quota": (scheduler.use.of_quota,),
 }
 
 

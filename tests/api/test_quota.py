@@ -9,7 +9,8 @@ from django.db import connections
 from facet.rest.access import SYSTEM
 from facet.rest.problems import Conflict
 from tenants import quota
-from tenants.models import Quota, Tenant
+from tenants.models import Quota, Resource, Tenant
+from tests import factories, room
 from tests.factories import as_system
 
 
@@ -178,6 +179,82 @@ def test_below_what_is_used_names_who_uses_it(admin, acme):
     assert refused["holders"] == [{"kind": "project", "name": "web", "resource": "vms", "limit": 500, "used": 3}]
     kept = admin.delete(f"projects/{acme.project.id}")
     assert (kept.status, kept["code"], kept["holders"]) == (409, "in_use", [{"kind": "vms", "used": 3}])
+
+
+# --- every resource, over all zones and in one -----------------------------------------------------------------------
+
+
+def shown(api, path, zone=None):
+    return {row["resource"]: row["limit"] for row in api.get(path)["items"] if row["zone"] == zone}
+
+
+@pytest.mark.parametrize("of", ["tenants", "projects"])
+def test_limits_are_said_over_all_zones_and_in_one(admin, of):
+    """PUT says all limits of a scope, PATCH some; null is unlimited, and in a zone no narrowing."""
+    room.land()
+    room.land(name="az2")
+    tenant = factories.tenant("acme", dict.fromkeys(Resource.values))
+    project = factories.project(tenant, "web", dict.fromkeys(Resource.values, 0))
+    path = f"{of}/{(tenant if of == 'tenants' else project).id}/quota"
+    everything = {name: number * 10 + 10 for number, name in enumerate(Resource.values)}
+    zones = {None: everything, "az1": {name: amount - 5 for name, amount in everything.items()}}
+    for zone, limits in zones.items():
+        body = {"limits": limits} if zone is None else {"limits": limits, "zone": zone}
+        assert admin.put(path, body).status == 200
+    assert {zone: shown(admin, path, zone) for zone in zones} == zones
+    assert shown(admin, path, "az2") == {}
+
+    assert admin.patch(path, {"limits": {"vcpu": 11}}).status == 200
+    assert admin.patch(path, {"limits": {"vms": None, "vcpu": 3}, "zone": "az1"}).status == 200
+    assert shown(admin, path) == everything | {"vcpu": 11}
+    assert shown(admin, path, "az1") == {k: v for k, v in zones["az1"].items() if k != "vms"} | {"vcpu": 3}
+
+    assert admin.put(path, {"limits": {"vcpu": None, "clusters": 2}}).status == 200
+    nothing = dict.fromkeys(everything, 0)
+    assert shown(admin, path) == nothing | {"vcpu": None, "clusters": 2}
+    assert admin.put(path, {"limits": {"vcpu": 4}, "zone": "az1"}).status == 200
+    assert shown(admin, path, "az1") == {"vcpu": 4}
+    if of == "projects":
+        above = {
+            (row["zone"], row["resource"]): row["handed_down"]
+            for row in admin.get(f"tenants/{tenant.id}/quota")["items"]
+        }
+        assert above[None, "clusters"] == 2
+        assert above[None, "vcpu"] == above[None, "vms"] == 0
+    for zone in ("az9", "", 7):
+        refused = admin.patch(path, {"limits": {"vcpu": 1}, "zone": zone})
+        assert (refused.status, list(refused["errors"])) == (422, ["zone"]), zone
+    assert shown(admin, path) == nothing | {"vcpu": None, "clusters": 2}
+
+
+def test_a_lowered_limit_names_the_vms_that_hold_it(admin, acme):
+    """The largest first, and how many more there are; in a zone those of the zone. A tenant's names its projects."""
+    here, there = room.land(vcpu=500), room.land(name="az2")
+    pool, other = room.pool(here, acme.tenant), room.pool(there, acme.tenant)
+    for number, vcpu in enumerate([1] * 21 + [8, 3]):
+        room.claim(acme.project, pool, [room.ask(here, pool, vcpu, name=f"shop-{number}")])
+    room.claim(acme.project, other, [room.ask(there, other, 5, name="web-1")])
+    path = f"projects/{acme.project.id}/quota"
+    refused = admin.patch(path, {"limits": {"vcpu": 36}})
+    assert (refused.status, refused["code"]) == (409, "below_use")
+    assert (refused["limits"][0]["used"], refused["limits"][0]["limit"]) == (37, 36)
+    holders = refused["holders"]
+    assert holders[0] == {"kind": "project", "name": "web", "resource": "vcpu", "limit": 500, "used": 37}
+    assert [(held["name"], held["zone"], held["vcpu"]) for held in holders[1:4]] == [
+        ("shop-21", "az1", 8), ("web-1", "az2", 5), ("shop-22", "az1", 3),
+    ]  # fmt: skip
+    assert len(holders) == 1 + 20 + 1
+    assert holders[-1] == {"kind": "vms", "name": "4 more", "count": 4}
+
+    narrowed = admin.put(path, {"limits": {"vms": 0}, "zone": "az2"})
+    assert (narrowed.status, narrowed["code"]) == (409, "below_use")
+    assert [held["name"] for held in narrowed["holders"] if held["kind"] == "vm"] == ["web-1"]
+
+    whole = admin.patch(f"tenants/{acme.tenant.id}/quota", {"limits": {"memory_mib": 1}})
+    assert (whole.status, whole["code"]) == (409, "below_use")
+    assert [(held["kind"], held["name"], held["used"]) for held in whole["holders"]] == [("project", "web", 24 * 1024)]
+    assert {row["limit"] for row in admin.get(path)["items"] if row["resource"] == "vcpu"} == {500}
+    assert admin.patch(path, {"limits": {"vcpu": 37}}).status == 200
 
 
 # --- zones: the service, since a zone is another room's object --------------------------------------------------------

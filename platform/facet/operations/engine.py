@@ -128,9 +128,7 @@ class Wiring(Protocol):
     CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
     SITE_OBSERVERS: Sequence[SiteObserver]
     EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]]  # site -> keys of the VMs that a complete look should show
-    HOLDERS: Mapping[
-        str, Sequence[Callable[[UUID], list[dict[str, Any]]]]
-    ]  # kind -> who keeps such an object from going
+    HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]]  # kind -> who keeps such an object from going
 
     @staticmethod
     def context(tenant_id: UUID | None) -> AbstractContextManager[None]: ...
@@ -146,9 +144,9 @@ def wiring() -> Wiring:
     return cast(Wiring, importlib.import_module(settings.FACET_REGISTRY))
 
 
-def holders(kind: str, id: UUID) -> list[dict[str, Any]]:
-    """What the rooms above still keep in an object that is to go; empty when nothing does."""
-    return [held for ask in wiring().HOLDERS.get(kind, ()) for held in ask(id)]
+def holders(kind: str, id: UUID, **which: Any) -> list[dict[str, Any]]:
+    """What the rooms above still keep in an object that is to go, or to give less; empty when nothing does."""
+    return [held for ask in wiring().HOLDERS.get(kind, ()) for held in ask(id, **which)]
 
 
 def expected_vms(site_id: UUID) -> frozenset[UUID]:
