@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .ask import Ask, NoRoom, Placement, Plan, Policy
-from .filters import sift
+from .filters import reaches_a_datastore, sift
 from .fleet import Fleet
 from .layout import Ints, Mask
 from .roles import Choice, Order, Role, choose, fill, places_for, roles_of, take
@@ -143,8 +143,10 @@ def _exact(second: Try) -> bool:
         return False
     if any(role.together for role in second.roles):
         return False
-    ample = replace(second.roles[1].ask, disk_gib=None)
-    return not sift(second.room.fleet, ample, second.room).mask.any()
+    role, fleet = second.roles[1], second.room.fleet
+    left = sift(fleet, replace(role.ask, disk_gib=None), second.room).mask
+    reached = reaches_a_datastore(fleet, role.ask, Room(fleet))  # what had none to begin with is no loss
+    return not np.any(left if reached is None else left & reached)
 
 
 def _plan(asks: Sequence[Ask], fleet: Fleet, done: Try, policy: Policy) -> Plan:
