@@ -122,6 +122,18 @@ class Caller:
             return self.authenticated
         return any(grant.covers(verb, tenant_id, project_id) for grant in self.grants)
 
+    def sees(self, row: Any) -> bool:
+        if self.platform:
+            return True
+        if type(row).project_path is None:
+            return row.owner_tenant_id in self.tenants
+        return any(
+            grant.tenant_id == row.owner_tenant_id
+            if grant.project_id is None
+            else grant.project_id == row.owner_project_id
+            for grant in self.grants
+        )
+
     def scope(self, queryset: Any) -> Any:
         tenant_path = getattr(queryset.model, "tenant_path", None)
         if self.platform or tenant_path is None:

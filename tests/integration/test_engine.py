@@ -16,6 +16,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from facet.embedded import valkey
 from facet.operations import bell, circuits, engine, events, services, tasks, wakeups
 from facet.operations.engine import Again, ComeAgain, Done, LostTurn, SiteDown, Waiting
 from facet.operations.models import Circuit, Event, Operation, Phase, Wakeup
@@ -275,7 +276,7 @@ def test_the_sweep_rings_for_what_is_due_and_not_leased(monkeypatch):
     assert wakeups.sweep(limit=200) == 3
     Wakeup.objects.update(rung_at=None)
     rung = []
-    monkeypatch.setattr(bell, "ring", lambda after_s=0.0: rung.append(after_s))
+    monkeypatch.setattr(bell, "ring", lambda after_s=0.0, always=False: rung.append(after_s))
     tasks.sweep()
     assert rung == [0.0] * 3
 
@@ -317,6 +318,30 @@ def test_a_bell_without_a_broker_says_so_and_holds_nobody_up(tmp_path, broker, a
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.rsplit("seconds ", 1)[1]) < at_most_s
     assert done.stdout.count("the bell is out of order") == 1
+
+
+COUNT = """
+import sys, django
+django.setup()
+from facet.celery import app
+from django.conf import settings
+from facet.operations import bell
+for _ in range(50):
+    bell.ring()
+few = bell._waiting()
+bell.ring(always=True)
+print(few == settings.FACET_WORKER_SLOTS, bell._waiting() == few + 1)
+"""
+
+
+def test_no_more_bells_wait_than_there_are_slots_to_hear_them(tmp_path):
+    with valkey.running(tmp_path / "home") as broker:
+        environ = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "facet.settings", "FACET_REDIS_URL": broker.url,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", COUNT], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "True"], done.stderr
 
 
 def test_a_transaction_that_wakes_many_rings_for_the_slots_and_no_more(settings):

@@ -25,7 +25,7 @@ def look() -> None:
 def sweep() -> None:
     """Ring for what is due and has nobody looking at it."""
     for _ in range(min(wakeups.sweep(limit=200), settings.FACET_WORKER_SLOTS)):
-        bell.ring()
+        bell.ring(always=True)
 
 
 @shared_task(name="facet.tidy", ignore_result=True)

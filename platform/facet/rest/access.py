@@ -41,5 +41,8 @@ class Access(Protocol):
 
     def may(self, verb: str, *, tenant_id: UUID | None = None, project_id: UUID | None = None) -> bool: ...
 
+    def sees(self, row: Any) -> bool:
+        """Whether `scope` would leave this row of a tenant-owned model."""
+
     def scope(self, queryset: Any) -> Any:
         """Only the rows that this caller may read. Rows are judged by their tenant_id and project_id."""

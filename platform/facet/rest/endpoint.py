@@ -91,13 +91,17 @@ class Endpoint(GenericViewSet[Any]):
         verb = self.verbs[self.action]
         target = None
         if self.parent_model is not None:
-            target = self.parent = self._visible(self.get_parents(), self.kwargs[self.parent_pk])
+            target = self.parent = self.find_parent(self.kwargs[self.parent_pk])
         if self.lookup_field in self.kwargs:
             target = self._visible(self.get_queryset(), self.kwargs[self.lookup_field])
             self.found = target
         tenant_id, project_id = self.owner_ids(target)
         if not self.access.may(verb, tenant_id=tenant_id, project_id=project_id):
             raise Forbidden(f"Your roles do not include {verb} here.")
+
+    def find_parent(self, pk: UUID) -> Any:
+        """The row that this nested route is below. Raises NotFound."""
+        return self._visible(self.get_parents(), pk)
 
     def get_parents(self) -> Any:
         """The rows that a nested route may be below."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from rest_framework.response import Response
@@ -10,9 +11,11 @@ from rest_framework.response import Response
 from facet.operations.serializers import OperationSerializer, accepted
 from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
+from facet.rest.problems import NotFound
 from scheduler.core.ask import Plan
 from scheduler.models import Allocation
 from tenants.models import Project
+from tenants.services import project_with_tenant
 
 from . import asking, services
 from . import serializers as shapes
@@ -45,8 +48,11 @@ class ProjectVmEndpoint(Endpoint):
     answers = {"create": (202, ACCEPTED)}
     filter_fields = ("name", "phase", "owner_kind", "owner_id")
 
-    def get_parents(self) -> Any:
-        return super().get_parents().select_related("tenant")
+    def find_parent(self, pk: UUID) -> Project:
+        found = project_with_tenant(pk)
+        if found is None or not self.access.sees(found):
+            raise NotFound("There is no such object, or it is not yours.")
+        return found
 
     def get_queryset(self) -> QuerySet[VM]:
         return vms().filter(project_id=self.kwargs["parent_pk"])
