@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -105,9 +105,9 @@ class Supposed:
         options: dict[str, Any] = {"policy": Policy.SPREAD, "seed": SEED}
         if self.kind == "drain_hosts":
             chunks = {one.pool_id: chunk for one in self.kept if (chunk := chunk_of(one, now)) is not None}
-            return drain.drain(now, self.stands, self.going, chunks=chunks, **options)
+            return drain.drain(now, on_their_networks(self.stands, now), self.going, chunks=chunks, **options)
         if self.kind == "drain_zone":
-            return drain.drain_zone(now, self.stands, self.zone.id, **options)
+            return drain.drain_zone(now, on_their_networks(self.stands, now), self.zone.id, **options)
         return drain.lose_zone(now, self.stands, self.zone.id, pools=self.spare, **options)
 
     def _told(
@@ -157,6 +157,18 @@ class Supposed:
         name, tenant = self.names.pools.get(pool, ("", ""))
         amounts = {"vcpu": sum(hold.vcpu for hold in held), "memory_mib": sum(hold.memory_mib for hold in held)}
         return {"pool": name, "tenant": tenant, **amounts}
+
+
+def on_their_networks(stands: Sequence[Standing], now: Fleet) -> list[Standing]:
+    """Who moves keeps the network that it is on: of those that it was asked for with, the first that its host reaches
+    (the rooms above choose it so)."""
+    known = {one.host_id for one in stands} & now.layout.hosts.keys()
+    reached = {id: now.hosts[now.layout.hosts[id]].networks for id in known}
+    found = []
+    for one in stands:
+        mine = next((network for network in one.ask.networks if network in reached.get(one.host_id, ())), None)
+        found.append(one if mine is None else replace(one, ask=replace(one.ask, networks=(mine,))))
+    return found
 
 
 def carried_out(now: Fleet, relocation: Relocation, stands: Sequence[Standing], going: Collection[UUID]) -> Fleet:

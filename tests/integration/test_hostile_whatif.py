@@ -6,11 +6,13 @@ import pytest
 
 from facet.rest.problems import Invalid
 from infra import capacity
-from infra.models import Host, Zone
-from scheduler import history, whatif
+from infra.models import Host, PhysicalNetwork, Zone
+from scheduler import history, ledger, whatif
 from tests import room
 from tests.factories import as_system
 from tests.room import GIB
+
+from .test_ledger import straight
 
 
 def counted(place):
@@ -53,3 +55,24 @@ def test_a_replay_of_more_than_can_be_replayed_is_refused_with_how_many_they_wer
     monkeypatch.setattr(history, "MOST", 2)
     with pytest.raises(Invalid, match="3 VMs came"):
         supposed(place, kind="replay", days=1)
+
+
+@pytest.mark.parametrize(("reaches", "fits"), [(["net-1"], True), (["net-2"], False), (["net-2", "net-1"], True)])
+def test_who_moves_keeps_the_network_that_it_is_on(acme, reaches, fits):
+    """It was asked for with either of two, and is on the first of them that its host reaches."""
+    place = room.land(hosts=2)
+    with as_system():
+        networks = [
+            PhysicalNetwork.objects.create(site=place.zone.site, ref=f"net-{number}", name=f"net-{number}", vlan=number)
+            for number in (1, 2)
+        ]
+        for network in networks:
+            network.zones.add(place.zone)
+        Host.objects.filter(pk=place.hosts[0].pk).update(network_refs=["net-1", "net-2"])
+        Host.objects.filter(pk=place.hosts[1].pk).update(network_refs=reaches)
+    ledger.look(full=True)
+    pool = room.pool(place, acme.tenant)
+    asks = [room.ask(place, pool, networks=tuple(network.id for network in networks))]
+    room.claim(acme.project, pool, asks, straight(asks[0], place.hosts[0], place))
+    told = supposed(place, kind="drain_hosts", hosts=["host-1"])
+    assert (told["fits"], [one["id"] for one in told["unplaced"]]) == (fits, [] if fits else [asks[0].key])
