@@ -53,7 +53,9 @@ def beside(holders: Sequence[Holder], *, but: Collection[UUID] = ()) -> list[Hol
     if not groups:
         return []
     known = {one.key for one in holders} | set(but)
-    live = Allocation.objects.filter(released=None, ask__group__key__in=list(groups))
+    projects = {one.project_id for one in holders}  # a group is a project's own, and the index is by project
+    of_them = Allocation.objects.filter(project_id__in=projects, released=None)
+    live = of_them.filter(ask__group__key__in=list(groups))
     found = _holders(live)
     there = {move.holder: move for move in Move.objects.filter(ended_at=None, source__in=live)}
     coming = [

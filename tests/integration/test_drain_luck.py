@@ -180,6 +180,7 @@ def test_a_destination_that_closes_before_it_was_reached_is_given_back(land):
     asked = drain(land, host)
     work.until(lambda: any(move.phase == "moving" for move in open_moves()))
     (first,) = open_moves()
+    work.until(lambda: (land.it.get(f"drains/{asked['drain']['id']}")["reason"] or {}).get("code") == "not_ready")
     land.it.post(f"hosts/{first.host_id}/cordon")
     work.succeed(land.it, asked)
     one_claim_each(id)

@@ -146,6 +146,10 @@ def _carry_out(scene: Scene, specs: Sequence[base.MoveSpec], sent: Mapping[UUID,
         machines.record(scene.turn, outcomes)
     seen = {key: facts for key, facts in outcomes.items() if isinstance(facts, base.VmFacts)}
     _arrive(scene, [sent[key] for key, facts in seen.items() if _stands_there(sent[key], facts)], seen)
+    busy = [(sent[key], one.reason) for key, one in outcomes.items() if isinstance(one, base.NotReady)]
+    if busy:
+        name = busy[0][0].source.ask.get("name", busy[0][0].holder)
+        scene.wait("not_ready", f"{len(busy)} VMs cannot be moved yet. VM {name}: {busy[0][1]}")
     refused = {sent[key].id: _reason(one) for key, one in outcomes.items() if isinstance(one, base.Refused)}
     _undo(scene, [one for one in sent.values() if one.id in refused], refused)
 
