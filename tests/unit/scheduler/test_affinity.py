@@ -162,6 +162,28 @@ def test_what_does_not_fit_beside_the_others_goes_where_most_of_the_rest_fits() 
     assert [one.why["score"]["elsewhere"] for one in plan.placements] == [0] * 7 + [7, 7]
 
 
+def test_who_would_be_together_goes_beside_members_before_where_all_fit() -> None:
+    there = fleet([host(0), host(1, vcpu=1), host(2)])
+    plan = placed(asks(3, group=together(how=Together.PREFERRED, members=(HOSTS[1],))), there, Policy.SPREAD)
+    assert sorted(spread_out(plan).values()) == [1, 2]
+    assert spread_out(plan)[1] == 1
+
+
+@pytest.mark.parametrize("level", Level)
+def test_trying_all_ways_parts_nobody_either(level: Level) -> None:
+    """Each role fits alone, and both would if they could part."""
+    there = fleet([host(0), host(1, zone=1)], [store()])
+    group = together(level=level)
+    batch = [
+        *asks(1, 5, 1, zones=tuple(ZONES), group=group, role="shards"),
+        *asks(2, 2, 1, start=9, zones=tuple(ZONES), group=group, role="logs"),
+    ]
+    answer = place(batch, there, policy=Policy.PACK, seed=1)
+    assert isinstance(answer, NoRoom)
+    assert answer.proven
+    assert not plan_exists(batch, there)
+
+
 def test_two_roles_of_one_group_go_to_the_host_where_both_fit() -> None:
     there = fleet([host(n, vcpu=6 + n) for n in range(30)] + [host(40, vcpu=40, memory_mib=40)])
     batch = [*asks(3, 4, 4, role="shards", group=together()), *asks(7, 3, 3, start=9, role="logs", group=together())]
