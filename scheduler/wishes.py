@@ -19,8 +19,6 @@ from .guarantees import Amounts, Guarantee
 from .models import PoolModel, PoolPhase, ResourcePool
 from .zone_loss import Part, Together
 
-OPEN_ZONES = (ZonePhase.ACTIVE, ZonePhase.DRAINING)
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -201,7 +199,7 @@ def shapes() -> list[Shape]:
 
 
 def check_zone(zone: Zone) -> None:
-    if zone.phase not in OPEN_ZONES:
+    if zone.phase != ZonePhase.ACTIVE:
         raise Conflict(f"Zone {zone.name} is {zone.phase}; it takes no new pools.", code="zone_not_active")
 
 

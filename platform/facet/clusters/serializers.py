@@ -19,7 +19,7 @@ from . import rules
 from .asking import DEFAULT_FLAVOR
 from .models import Cluster, ClusterPhase, Node, NodePhase, NodePool, NodeRole
 
-MOST_NODES = 5000  # of one pool
+MOST_NODES = 5000  # of one pool, and of a cluster when it is made: more is beyond what Kubernetes is tested with
 MOST_POOLS = 20
 LONGEST_ACCESS_S = 24 * 3600
 
@@ -113,6 +113,10 @@ class ClusterRequest(StrictSerializer):
         planes = {"count": 1, "flavor": DEFAULT_FLAVOR, "placement": rules.defaults("planes")}
         data.setdefault("control_planes", planes)
         data.setdefault("network", {"pod_cidr": "", "service_cidr": ""})
+        nodes = data["control_planes"]["count"] + sum(pool["size"] for pool in data["node_pools"])
+        if nodes > MOST_NODES:
+            sentence = f"A cluster has at most {MOST_NODES} nodes; {nodes} are asked for, control planes among them."
+            raise serializers.ValidationError({"node_pools": [sentence]})
         return data
 
 
