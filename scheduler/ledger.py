@@ -9,7 +9,7 @@ of times). ARCHITECTURE.md, "Ledger", has the lock order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -71,12 +71,14 @@ def decide(
     policy: Policy = Policy.SPREAD,
     seed: int,
     counts: Mapping[str, Sequence[int]] | None = None,
-    flavors: Sequence[Shape] = (),
+    flavors: Mapping[str, Sequence[Shape]] | None = None,
     zones: Sequence[UUID] = (),
+    others: Callable[[], Mapping[UUID, Sequence[Ask]]] | None = None,
 ) -> Plan:
     """Room for all of these asks. Raises Problem 409 `no_room`, after one full look, with reasons and what would fit.
 
-    `counts`, `flavors` and `zones` say what else might be asked (core/nearest.py).
+    `counts`, `flavors`, `zones` and `others` say what else might be asked (core/nearest.py). `flavors`: by role, "" for
+    those that are not named. `others` is asked for after a refusal only.
     """
     answer = place(asks, look(), policy=policy, seed=seed)
     if isinstance(answer, Plan):
@@ -84,9 +86,10 @@ def decide(
     fleet = look(full=True)
     answer = place(asks, fleet, policy=policy, seed=seed)
     if isinstance(answer, NoRoom):
-        raise no_room(
-            with_nearest(answer, asks, fleet, policy=policy, seed=seed, counts=counts, flavors=flavors, zones=zones)
-        )
+        near: dict[str, Any] = {"counts": counts, "zones": zones, "others": others() if others else None}
+        known = flavors or {}
+        near["flavors"] = known.get(answer.role, known.get("", ()))
+        raise no_room(with_nearest(answer, asks, fleet, policy=policy, seed=seed, **near))
     return answer
 
 

@@ -40,18 +40,20 @@ def with_nearest(
     counts: Mapping[str, Sequence[int]] | None = None,
     flavors: Sequence[Shape] = (),
     zones: Sequence[UUID] = (),
+    others: Mapping[UUID, Sequence[Ask]] | None = None,
     tries: int = TRIES,
 ) -> NoRoom:
     """The refusal of these asks, with what was found to fit instead; at most `tries` more placings.
 
     `counts`: the numbers that a role may have ({"control_plane": [1, 3, 5]}; others any). `flavors`: the shapes that it
-    may have. `zones`: those that the asks could go to as a whole (their pools and networks must name that zone's too).
+    may have. `zones`: those of the asked ones that might take all of it. `others`: for zones that were not asked, the
+    asks as they would be there.
     """
     trial = _Trial(fleet, policy, seed, tries)
     found = [
         *_fewer(trial, asks, refused.role, counts or {}),
         *_smaller(trial, asks, refused.role, flavors),
-        *_elsewhere(trial, asks, zones),
+        *_elsewhere(trial, asks, zones, others or {}),
     ]
     return replace(refused, nearest=tuple(found))
 
@@ -119,14 +121,14 @@ def _reshaped(ask: Ask, shape: Shape) -> Ask:
     return replace(ask, vcpu=shape.vcpu, memory_mib=shape.memory_mib, disk_gib=disk)
 
 
-def _elsewhere(trial: _Trial, asks: Sequence[Ask], zones: Sequence[UUID]) -> Iterator[NearFit]:
-    """Each other zone that takes the whole batch."""
+def _elsewhere(
+    trial: _Trial, asks: Sequence[Ask], zones: Sequence[UUID], others: Mapping[UUID, Sequence[Ask]]
+) -> Iterator[NearFit]:
+    """Each zone that takes the whole batch."""
     names = {zone.id: zone.name for zone in trial.fleet.zones}
     asked = [set(ask.zones) for ask in asks]
-    for zone in zones:
-        if (
-            zone in names
-            and any(zones != {zone} for zones in asked)
-            and trial.fits([replace(ask, zones=(zone,)) for ask in asks])
-        ):
+    alone = [zone for zone in zones if any(together != {zone} for together in asked)]
+    ways = {zone: [replace(ask, zones=(zone,)) for ask in asks] for zone in alone} | dict(others)
+    for zone, there in ways.items():
+        if zone in names and trial.fits(there):
             yield NearFit("zone", f"All fit in zone {names[zone] or zone}.", {"zone": str(zone), "name": names[zone]})

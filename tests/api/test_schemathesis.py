@@ -45,6 +45,7 @@ CHECKS = [
 EDGES = {"admin": 40, "tenant-admin": 20, "viewer": 10}  # of each operation, at most
 RANDOM = {"admin": 4, "tenant-admin": 2, "viewer": 1}  # of each operation, good ones and as many bad ones
 ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
+LAST = ("/cancel", "/drain")  # after which less is possible
 NEVER = {  # as IT, in this world
     "POST clusters/{parent_pk}/kubeconfig": "nothing answers at the cluster's address",
     "DELETE images/{id}": "a cluster is made of it",
@@ -98,7 +99,7 @@ def operations() -> Iterator[tuple[Call, Any]]:
     schema.app = application
     calls = sorted(described.calls(), key=lambda call: call.path, reverse=True)
     for call in sorted(
-        calls, key=lambda call: (call.method == "DELETE", call.path.endswith("/cancel"), ORDER.index(call.method))
+        calls, key=lambda call: (call.method == "DELETE", call.path.endswith(LAST), ORDER.index(call.method))
     ):
         yield call, schema[described.BASE + call.path][call.method]
 

@@ -1,5 +1,7 @@
 """Every refusal says what would have helped, and that is true; every allocation says why it stands where it does."""
 
+import json
+
 import pytest
 
 from facet.rest.access import SYSTEM
@@ -10,7 +12,7 @@ from scheduler.models import Allocation, ResourcePool
 from scheduler.services import Limits
 from tenants import quota
 from tenants.models import Quota
-from tests import factories, room
+from tests import factories, ground, room, work
 from tests.factories import as_system
 
 GIB = 1024
@@ -130,6 +132,59 @@ def test_every_allocation_says_why_that_host(acme):
         assert [row["filter"] for row in answer["why"]["filters"]][:2] == ["zone", "open"]
         assert answer["why"]["next_best"]["name"] in hosts
         assert answer["ask"]["vcpu"] == 2
+
+
+@pytest.fixture
+def land(tmp_path):
+    """Two zones of four hosts; those of the first are small."""
+    with ground.simulated(tmp_path, zones=2) as found:
+        for number in range(1, 5):
+            found.site.by_hand.hand("host", name=f"rack-1-host-{number}", cpu_cores=1, memory_mib=9 * GIB)
+        found.sync()
+        yield found
+
+
+def tried(land, path, asked, near):
+    """Ask for what the refusal says would fit."""
+    change, body = near["change"], json.loads(json.dumps(asked)) | {"name": f"{near['kind']}-{len(near['sentence'])}"}
+    role = change.get("role")
+    if near["kind"] == "zone":
+        body["zones"] = [change["name"]]
+    elif path == "vms":
+        body["flavor"] = change["flavor"]
+    else:
+        part = body["control_planes"] if role == "control_plane" else body["node_pools"][0]
+        key = {"flavor": "flavor", "fewer": "count" if role == "control_plane" else "size"}[near["kind"]]
+        part[key] = change["flavor" if near["kind"] == "flavor" else "count"]
+    return land.editor.post(f"{land.project}/{path}", body)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "kinds"),
+    [
+        ("vms", {"flavor": "large", "image": "kube"}, {"flavor", "zone"}),
+        ("clusters", {"node_pools": [{"name": "workers", "size": 9, "flavor": "small"}]}, {"fewer", "flavor", "zone"}),
+        ("clusters", {"control_planes": {"count": 3, "flavor": "large"}}, {"flavor", "zone"}),
+        ("clusters", {"control_planes": {"count": 5, "flavor": "small"}}, {"fewer"}),
+    ],
+)
+def test_every_nearest_fit_does_fit(land, path, asked, kinds):
+    body = {"name": "db", "zones": ["az1"], **asked}
+    answer = land.editor.post(f"{land.project}/{path}", body)
+    assert (answer.status, answer["code"]) == (409, "no_room")
+    assert {near["kind"] for near in answer["nearest"]} == kinds
+    for near in answer["nearest"]:
+        fits = tried(land, path, body, near)
+        assert fits.status == 202, (near, fits)
+        noun = path.removesuffix("s")
+        work.succeed(land.editor, land.editor.delete(f"{path}/{fits[noun]['id']}"))
+
+
+def test_a_zone_whose_pool_could_not_bear_it_is_not_named(land):
+    with as_system():
+        ResourcePool.objects.filter(name="az2").update(vcpu_limit=7)
+    answer = land.editor.post(f"{land.project}/vms", {"name": "db", "zones": ["az1"], "flavor": "large"})
+    assert (answer.status, [near["kind"] for near in answer["nearest"]]) == (409, ["flavor"])
 
 
 def test_a_dry_run_of_the_ledger_leaves_nothing(acme):

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
-from facet.clusters.frameworks.base import BadSpec, ClusterSpec, FlavorFacts, NodePlan, PoolSpec, Role, Taint
+from facet.clusters.frameworks.base import (
+    BadSpec,
+    ClusterSpec,
+    FlavorFacts,
+    Framework,
+    NodePlan,
+    PoolSpec,
+    Role,
+    Taint,
+)
 from facet.clusters.frameworks.catalogue import framework
 from facet.rest.ids import uuid7
 from facet.rest.problems import Invalid
 from facet.workloads.models import VM
 from infra.models import Flavor, Host
-from scheduler.core.ask import Ask, Group, Plan
+from scheduler.core.ask import Ask, Group, Plan, Shape
 from tenants.models import Project
 
 from . import rules
@@ -60,6 +69,7 @@ class Wish:
     pools: Sequence[NodePool]
     batch: Batch
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    flavors: Mapping[str, Sequence[Shape]] = field(default_factory=dict)  # by role, "" for workers: what it may have
 
 
 # --- the cluster ---------------------------------------------------------------------------------------------------
@@ -82,7 +92,8 @@ def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
     pools = [_pool(cluster, asked, where, at) for at, asked in enumerate(data["node_pools"])]
     by_name = {pool.name: pool for pool in pools}
     batches = []
-    for plan in kind.plan(_spec(cluster, pools, where)):
+    spec = _spec(cluster, pools, where)
+    for plan in kind.plan(spec):
         pool = None if plan.role is Role.CONTROL_PLANE else by_name[plan.pool]
         flavor = planes_flavor if pool is None else where.flavors[pool.flavor]
         batches.append(nodes(cluster, pool, plan.count, where, flavor=flavor, plan=plan))
@@ -91,7 +102,18 @@ def _wish(data: Mapping[str, Any], where: Ground) -> Wish:
         [vm for one in batches for vm in one.vms],
         [ask for one in batches for ask in one.asks],
     )
-    return Wish(where, cluster, pools, batch, counts={CONTROL_PLANES: (1, 3, 5)})
+    fit_for_planes = [shape for shape in where.shapes if _takes(kind, spec, shape)]
+    flavors = {CONTROL_PLANES: fit_for_planes, "": where.shapes}
+    return Wish(where, cluster, pools, batch, counts={CONTROL_PLANES: (1, 3, 5)}, flavors=flavors)
+
+
+def _takes(kind: Framework, spec: ClusterSpec, shape: Shape) -> bool:
+    """Whether the framework would have control planes of this shape."""
+    try:
+        kind.plan(replace(spec, control_plane_flavor=FlavorFacts(shape.vcpu, shape.memory_mib)))
+    except BadSpec:
+        return False
+    return True
 
 
 def _said(data: Mapping[str, Any]) -> Iterator[tuple[str, Rules]]:

@@ -38,7 +38,10 @@ class Ground:
 
     @property
     def shapes(self) -> list[Shape]:
-        return [Shape(f.name, f.vcpu, f.memory_mib, f.disk_gib) for f in self.flavors.values()]
+        """The flavors that the image fits on."""
+        least = self.image.template.disk_gib
+        fitting = [flavor for flavor in self.flavors.values() if flavor.disk_gib >= least]
+        return [Shape(f.name, f.vcpu, f.memory_mib, f.disk_gib) for f in fitting]
 
 
 def ground(*, project: Project, zones: Sequence[str], framework_name: str, version: str) -> Ground:

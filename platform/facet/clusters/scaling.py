@@ -110,7 +110,7 @@ def _coming(cluster: Cluster, pool: NodePool, count: int, living: Sequence[Node]
 def decide_scaling(scaling: Scaling) -> Plan:
     if scaling.coming is None:
         return Plan(())
-    return services.decide(scaling.coming.batch.asks, scaling.coming.ground, seed=services.seed_of(uuid.uuid4()))
+    return services.decide(scaling.coming.batch.asks, seed=services.seed_of(uuid.uuid4()))
 
 
 def scale(*, scaling: Scaling, plan: Plan, by: Actor) -> tuple[NodePool, Operation]:

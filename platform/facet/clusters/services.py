@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from django.db import IntegrityError, connection, transaction
@@ -35,6 +36,7 @@ from infra import endpoints
 from infra.models import Zone
 from scheduler import ledger
 from scheduler.core.ask import Ask, Plan, Policy
+from scheduler.elsewhere import asks_elsewhere
 from tenants.models import Project
 
 from . import asking, facts
@@ -79,23 +81,23 @@ class Decided:
     prepared: Prepared | None = None
 
 
-def decide(asks: Sequence[Ask], where: Ground, *, seed: int, counts: Mapping[str, Sequence[int]] | None = None) -> Plan:
-    """Room for these asks. Raises Problem no_room with the reasons."""
+def decide(asks: Sequence[Ask], *, seed: int, **instead: Any) -> Plan:
+    """Room for these asks. Raises Problem no_room with the reasons; `instead`: what else might be asked, see ledger."""
     if not asks:
         return Plan(())
-    return ledger.decide(
-        asks,
-        policy=Policy.SPREAD,  # of a role that has none of its own
-        seed=seed,
-        counts=counts or {},
-        flavors=where.shapes,
-        zones=[zone.id for zone in where.zones],
-    )
+    return ledger.decide(asks, policy=Policy.SPREAD, seed=seed, **instead)  # the policy of a role that has none
 
 
 def decide_wish(wish: Wish) -> Decided:
     """Outside any transaction: place the nodes, make the keys."""
-    plan = decide(wish.batch.asks, wish.ground, seed=seed_of(wish.cluster.id), counts=wish.counts)
+    plan = decide(
+        wish.batch.asks,
+        seed=seed_of(wish.cluster.id),
+        counts=wish.counts,
+        flavors=wish.flavors,
+        zones=[zone.id for zone in wish.ground.zones],
+        others=partial(asks_elsewhere, wish.batch.asks, project=wish.ground.project, site_id=wish.ground.site.id),
+    )
     return Decided(plan, framework(wish.cluster.framework).prepare(facts.of_cluster(wish.cluster)))
 
 

@@ -58,7 +58,7 @@ class Ground:
     zones: Sequence[Zone]  # those of the named ones that take something new
     image: Image
     flavor: Shape
-    shapes: Sequence[Shape]  # every flavor, for what would fit instead
+    shapes: Sequence[Shape]  # every flavor that the image fits on, for what would fit instead
     pools: Mapping[UUID, ResourcePool]  # by zone: whose room is spent
     networks: Mapping[UUID, Sequence[PhysicalNetwork]]  # by the zone that lends them
     folders: frozenset[UUID]  # zones in which the project has a folder already
@@ -95,7 +95,7 @@ def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, s
         zones=active,
         image=_row(Image, image_row),
         flavor=_flavor(shapes, flavor, image_row),
-        shapes=list(shapes.values()),
+        shapes=[shape for shape in shapes.values() if shape.disk_gib >= image_row["disk_gib"]],
         pools=chosen([_row(ResourcePool, row) for row in pools], project, active),
         networks=_lent(active, networks),
         folders=frozenset(map(UUID, folders)),

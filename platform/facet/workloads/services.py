@@ -7,6 +7,7 @@ verb here writes everything in one, the ledger last.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from django.db import IntegrityError
@@ -21,6 +22,7 @@ from facet.rest.problems import InUse, NameTaken, NotFound
 from infra.models import Host
 from scheduler import ledger
 from scheduler.core.ask import Plan
+from scheduler.elsewhere import asks_elsewhere
 
 from . import folders
 from .asking import Wish
@@ -40,8 +42,9 @@ def decide(wish: Wish) -> Plan:
         wish.asks,
         policy=wish.policy,
         seed=wish.vms[0].id.int & 0xFFFF_FFFF,  # random bits: parallel requests do not chase one host
-        flavors=wish.ground.shapes,
+        flavors={"": wish.ground.shapes},
         zones=[zone.id for zone in wish.ground.zones],
+        others=partial(asks_elsewhere, wish.asks, project=wish.ground.project, site_id=wish.ground.site.id),
     )
 
 
