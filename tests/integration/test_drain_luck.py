@@ -10,11 +10,9 @@ from django.db import connections
 from django.utils import timezone
 
 from facet.operations.models import Inflight, Wakeup
-from facet.workloads.models import VM, Drain
+from facet.workloads.models import VM
 from infra import outside
-from infra.models import Zone
-from scheduler.models import Allocation, Hold, Move, ResourcePool
-from tenants.models import Quota
+from scheduler.models import Allocation, Move
 from tests import ground, work
 from tests.contract import vsphere_site
 from tests.factories import as_system
@@ -27,12 +25,10 @@ from .test_drain import (
     host_of,
     hosts,
     made,
-    made_in_az1,
     one_claim_each,
     open_moves,
     places,
     row,
-    till_the_end,
     vms,
 )
 from .test_vms import ask
@@ -41,12 +37,6 @@ from .test_vms import ask
 @pytest.fixture
 def land(tmp_path):
     with ground.simulated(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two_zones(tmp_path):
-    with ground.simulated(tmp_path, zones=2) as found:
         yield found
 
 
@@ -191,6 +181,51 @@ def test_a_destination_that_closes_before_it_was_reached_is_given_back(land):
     assert done.host_id not in (host.id, first.host_id)
 
 
+def test_a_destination_that_goes_down_while_it_is_moved_to_is_given_back(land):
+    (id,) = made(land)
+    host = host_of(id)
+    land.site.by_hand.hand("latency", move=1.0)
+    asked = drain(land, host)
+    work.until(lambda: Inflight.objects.filter(doing="move").exists())
+    (first,) = open_moves()
+    land.site.by_hand.hand("host", name=first.host.name, state="down")
+    land.sync()
+    work.succeed(land.it, asked)
+    one_claim_each(id)
+    as_it_says(land, id)
+    assert host_of(id).id not in (host.id, first.host_id)
+
+
+def test_a_vm_that_the_site_has_lost_is_named(land):
+    (id,) = made(land)
+    host = host_of(id)
+    land.site.by_hand.delete_vm(id)
+    asked = drain(land, host)
+    operation = work.done(land.it, asked)
+    assert (operation["phase"], operation["problem"]["code"], operation["problem"]["vm"]) == (
+        "failed",
+        "not_found",
+        "db-1",
+    )
+    one_claim_each(id)
+    work.succeed(land.editor, land.editor.delete(f"vms/{id}"))
+    work.succeed(land.it, drain(land, host))
+    check_books()
+
+
+def test_a_cluster_that_is_deleted_meanwhile_is_nobody_to_move(land):
+    asked = land.cluster(node_pools=[{"name": "workers", "size": 3}])
+    work.succeed(land.editor, asked, patience_s=90)
+    land.site.by_hand.hand("latency", move=0.3, destroy=0.3)
+    host = host_of(vms()[0].id)
+    receipt = drain(land, host)
+    work.until(open_moves)
+    work.succeed(land.editor, land.editor.delete(f"clusters/{asked['cluster']['id']}"))
+    work.succeed(land.it, receipt)
+    assert at_site(land) == []
+    one_claim_each()
+
+
 def test_on_a_vcenter_it_is_the_same(tmp_path):
     with vsphere_site.running(tmp_path) as site:
         land = ground.carved(site)
@@ -202,114 +237,6 @@ def test_on_a_vcenter_it_is_the_same(tmp_path):
         one_claim_each(*ids)
         as_it_says(land, *ids)
         outside.forget(UUID(land.site_id))
-
-
-# --- guarantees ----------------------------------------------------------------------------------------------------
-
-
-def reserve(land, vcpu):
-    with as_system():
-        pool = ResourcePool.objects.get()
-    reserved = {"model": "flex", "reserved": {"vcpu": vcpu, "memory_mib": vcpu * 1024}}
-    work.succeed(land.it, land.it.patch(f"pools/{pool.id}", reserved))
-
-
-def within():
-    with as_system():
-        return sum(Allocation.objects.filter(released=None).values_list("vcpu_from_hold", flat=True))
-
-
-def kept():
-    with as_system():
-        return sum(Hold.objects.values_list("vcpu", flat=True))
-
-
-def test_who_is_within_a_guarantee_stays_within_it(land):
-    reserve(land, 8)
-    ids = made(land, 4)
-    before = within(), kept()
-    assert before[0] > 0
-    host = host_of(ids[0])
-    work.succeed(land.it, drain(land, host))
-    assert (within(), kept()) == before
-    assert row(host).vcpu_claimed == 0
-    one_claim_each(*ids)
-
-
-# --- zones ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_zone_is_not_drained_into_quotas_and_pools_that_are_too_small(two_zones):
-    land = two_zones
-    ids = made_in_az1(land, 2)
-    with as_system():
-        zone, other = Zone.objects.get(name="az1"), Zone.objects.get(name="az2")
-        standing = Allocation.objects.filter(released=None, zone=zone).count()
-        pool = ResourcePool.objects.get(zone=other)
-        used = pool.vcpu_used
-        ResourcePool.objects.filter(pk=pool.pk).update(vcpu_limit=used)
-    assert standing
-    refused = land.it.post(f"zones/{zone.id}/drain")
-    assert (refused.status, refused["code"]) == (409, "no_room")
-    assert "Pool az2 there" in refused["holders"][0]["why"]
-    with as_system():
-        ResourcePool.objects.filter(pk=pool.pk).update(vcpu_limit=None)
-        project = land.office.project
-        Quota.objects.update_or_create(
-            tenant=land.office.tenant,
-            project=project,
-            zone_id=other.id,
-            resource="vms",
-            defaults={"limit": len(ids) - standing},
-        )
-    refused = land.it.post(f"zones/{zone.id}/drain")
-    assert (refused.status, refused["code"]) == (409, "no_room")
-    assert "quota of vms" in refused["holders"][0]["why"]
-
-
-def test_a_cancelled_drain_of_a_zone_opens_it_again(two_zones):
-    land = two_zones
-    ids = made_in_az1(land, 3)
-    with as_system():
-        zone = Zone.objects.get(name="az1")
-    land.site.by_hand.hand("latency", move=0.3)
-    asked = land.it.post(f"zones/{zone.id}/drain")
-    refused = land.it.post(f"zones/{zone.id}/resume")
-    assert (refused.status, refused["code"]) == (409, "draining")
-    work.until(lambda: open_moves())
-    assert land.it.post(f"operations/{asked['operation']['id']}/cancel").status == 202
-    work.until(lambda: not Drain.objects.filter(ended_at=None).exists())
-    assert land.it.get(f"zones/{zone.id}")["phase"] == "active"
-    one_claim_each(*ids)
-    as_it_says(land, *ids)
-
-
-def test_a_drain_of_a_zone_is_killed_anywhere_and_goes_on(two_zones):
-    land = two_zones
-    ids = made_in_az1(land, 2)
-    with as_system():
-        zone = Zone.objects.get(name="az1")
-    land.site.by_hand.hand("latency", move=0.2)
-    asked = land.it.post(f"zones/{zone.id}/drain")
-    assert till_the_end(land, asked) > 20
-    assert land.it.get(f"operations/{asked['operation']['id']}")["phase"] == "succeeded"
-    one_claim_each(*ids)
-    as_it_says(land, *ids)
-    with as_system():
-        assert not Allocation.objects.filter(released=None, zone=zone).exists()
-
-
-def test_a_zone_that_was_drained_can_be_taken_apart(two_zones):
-    """VMs lie in the folder of their former zone until they go; then it goes too."""
-    land = two_zones
-    (id,) = made_in_az1(land, 1)
-    with as_system():
-        zone, pool = Zone.objects.get(name="az1"), ResourcePool.objects.get(zone__name="az1")
-    work.succeed(land.it, land.it.post(f"zones/{zone.id}/drain"))
-    work.succeed(land.it, land.it.delete(f"pools/{pool.id}"))
-    work.succeed(land.editor, land.editor.delete(f"vms/{id}"))
-    work.succeed(land.it, land.it.delete(f"zones/{zone.id}"))
-    assert land.it.get(f"zones/{zone.id}").status == 404
 
 
 # --- rivals --------------------------------------------------------------------------------------------------------
