@@ -23,6 +23,7 @@ from .models import ResourcePool
 Claims = Sequence[Mapping[str, Any]]
 Document = Mapping[str, Any]  # what ledger_commit takes
 Rows = list[dict[str, Any]]  # what it refuses
+TOLD = 3  # limits that a sentence names
 ROUNDS = 4  # pools are looked at before quotas: raising the one shows the other
 POOL_COLUMNS = {
     "vcpu": ("vcpu_limit", "vcpu_used", "vcpu_asked"),
@@ -59,7 +60,7 @@ def nearest(
         transaction.set_rollback(True)
     found = []
     if raises:
-        sentence = "All fit with " + " and ".join(one.sentence for one in raises) + "."
+        sentence = f"All fit with {_listed([one.sentence for one in raises])}."
         found.append({"kind": "limits", "sentence": sentence, "change": {"raise": [one.data for one in raises]}})
     role, asked = _largest_role(claims)
     most = _most(lambda count: document(_fewer(claims, role, count)), counts.get(role, range(1, asked)), asked)
@@ -67,6 +68,13 @@ def nearest(
         sentence = f"{most} of {asked} {role or 'asked'} fit."
         found.append({"kind": "fewer", "sentence": sentence, "change": {"role": role, "count": most}})
     return found
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    """The first few in words; `change` has them all."""
+    if len(sentences) <= TOLD:
+        return " and ".join(sentences)
+    return ", ".join(sentences[:TOLD]) + f" and {len(sentences) - TOLD} more limits raised"
 
 
 def _largest_role(claims: Claims) -> tuple[str, int]:

@@ -21,6 +21,14 @@ LIMITS = [
 ]
 
 
+RAISES = [
+    *LIMITS[:2],
+    Column("where", lambda row: row.get("pool") or row.get("zone") or ""),
+    Column("more", lambda row: _amount(row, "by"), right=True),
+    Column("to", lambda row: _amount(row, "to"), right=True),
+]
+
+
 def explain(printer: Printer, fault: Fault) -> None:
     """Print a fault: the sentence, what the API adds to it, and what to do next."""
     printer.err.print(Text.assemble(("error: ", "bold red"), fault.sentence))
@@ -47,6 +55,8 @@ def details(printer: Printer, document: Mapping[str, Any], *, said: str = "") ->
         printer.say("What would fit:")
         for row in rows:
             printer.say(f"  - {plain(row.get('sentence') or row)}")
+            if raises := _rows(_change(row), "raise"):
+                printer.err.print(table(raises, RAISES))
     if rows := _rows(document, "holders"):
         printer.say("Without other room:" if any("why" in row for row in rows) else "In use by:")
         for row in rows:
@@ -74,6 +84,11 @@ def _rows(document: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     found = document.get(key)
     rows = found if isinstance(found, list) else []
     return [row if isinstance(row, Mapping) else {"sentence": row} for row in rows]
+
+
+def _change(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = row.get("change")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _amount(row: Mapping[str, Any], key: str) -> str:
