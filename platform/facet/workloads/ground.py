@@ -1,7 +1,8 @@
 """Where a VM may stand and what it is made of: everything that a request names, in one look at the catalogue.
 
-One statement, because a claim is asked for hundreds of times in a second, and putting together five by the ORM costs
-more than answering them. Its rows have the columns that a request needs; any other is fetched when it is asked for.
+One call whose plans are kept, because a claim is asked for hundreds of times in a second, and putting together five
+statements by the ORM, or planning one, costs more than answering it. Its rows have the columns that a request needs;
+any other is fetched when it is asked for.
 """
 
 from __future__ import annotations
@@ -24,28 +25,8 @@ M = TypeVar("M", bound=models.Model)
 OFFERED = 20  # images that a refusal names
 
 _LOOK = """
-with zone as (
-    select z.id, z.name, z.phase, z.site_id, s.name as site, s.simulated
-    from infra_zone z join infra_site s on s.id = z.site_id
-    where z.deleted_at is null and (z.name = any(%(zones)s) or z.id::text = any(%(zones)s))
-)
-select
-    (select json_agg(zone) from zone),
-    (select json_agg(f) from (select name, vcpu, memory_mib, disk_gib from infra_flavor order by name) f),
-    (select row_to_json(i) from (
-        select i.id, i.name, i.site_id, t.disk_gib from infra_image i join infra_template t on t.id = i.template_id
-        where t.present and i.site_id in (select site_id from zone) and (i.name = %(image)s or %(image)s = '')
-        order by i.created_at desc, i.id desc limit 1) i),
-    (select json_agg(n) from (
-        select l.zone_id, n.id, n.ref, n.name from infra_physicalnetwork n
-        join infra_physicalnetwork_zones l on l.physicalnetwork_id = n.id
-        where n.present and l.zone_id in (select id from zone) order by n.name, n.id) n),
-    (select json_agg(zone_id) from workloads_projectfolder where project_id = %(project)s),
-    (select json_agg(zone_id) from infra_storageclass where name = %(class)s),
-    (select json_agg(p) from (
-        select id, zone_id, project_id from scheduler_resourcepool
-        where tenant_id = %(tenant)s and zone_id in (select id from zone) and deleted_at is null
-            and phase <> 'deleting') p)
+select zones, flavors, image, networks, folders, offering, pools
+from vm_ground(%(zones)s, %(image)s, %(class)s, %(tenant)s, %(project)s)
 """
 
 

@@ -6,11 +6,12 @@ verb here writes everything in one, the ledger last.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from facet.operations import engine
@@ -19,7 +20,6 @@ from facet.operations.models import Operation
 from facet.operations.wakeups import wake
 from facet.rest.access import Actor
 from facet.rest.problems import InUse, NameTaken, NotFound
-from infra.models import Host
 from scheduler import ledger
 from scheduler.core.ask import Plan
 from scheduler.elsewhere import asks_elsewhere
@@ -91,15 +91,19 @@ def _claim(wish: Wish, plan: Plan) -> None:
 def _settle(wish: Wish, plan: Plan) -> None:
     """Write onto the (unsaved) VMs what the plan decides: the zone, the host, and a network that the host reaches."""
     placed = {one.key: one for one in plan.placements}
-    rows = Host.objects.filter(pk__in={one.host_id for one in plan.placements}).only("name", "network_refs")
-    hosts = {host.id: host for host in rows}
+    with connection.cursor() as cursor:  # plain SQL: the ORM takes four times as long for these two columns
+        cursor.execute(
+            "select id, name, network_refs::text from infra_host where id = any(%s::uuid[])",
+            [list({one.host_id for one in plan.placements})],
+        )
+        hosts = {id: (name, json.loads(refs)) for id, name, refs in cursor.fetchall()}
     zones = {zone.id: zone for zone in wish.ground.zones}
     for vm in wish.vms:
         one = placed[vm.id]
-        host = hosts[one.host_id]
+        host_name, network_refs = hosts[one.host_id]
         vm.zone = zones[one.zone_id]
-        vm.network = next((net for net in wish.ground.networks[one.zone_id] if net.ref in host.network_refs), None)
-        vm.host_name = host.name  # type: ignore[attr-defined]  # as views.vms() annotates it
+        vm.network = next((net for net in wish.ground.networks[one.zone_id] if net.ref in network_refs), None)
+        vm.host_name = host_name  # type: ignore[attr-defined]  # as views.vms() annotates it
 
 
 # --- deleting ------------------------------------------------------------------------------------------------------
