@@ -153,11 +153,14 @@ def test_a_hold_gets_back_what_it_gave_and_others_never_get_it(acme):
     room.claim(rival.project, theirs, [foreign])
     one, two = claimed(acme, place, kept, Size(4, 8 * GIB, 10), Size(2, 4 * GIB, 10))
     for sizes, held, host_vcpu in (
-        ({one: Size(8, 8 * GIB, 10), two: Size(1, GIB, 10)}, 0, 12),
+        ({two: Size(1, GIB, 10)}, 3, 11),
+        ({one: Size(8, 8 * GIB, 10)}, 0, 12),
         ({one: Size(2, 8 * GIB, 10)}, 5, 11),
         ({two: Size(6, 8 * GIB, 10)}, 0, 11),
         ({two: Size(7, 8 * GIB, 10)}, 0, 12),
-        ({one: Size(1, GIB, 10), two: Size(1, GIB, 10)}, 6, 11),
+        ({one: Size(1, GIB, 10)}, 1, 12),
+        ({two: Size(1, GIB, 10)}, 6, 11),
+        ({one: Size(2, GIB, 10), two: Size(2, GIB, 10)}, 4, 11),
     ):
         room.resize(acme.project, sizes)
         room.check_books()
