@@ -75,12 +75,12 @@ class Keeper:
             going.update(deleted_at=timezone.now())
 
     def set_quota(self) -> None:
-        """A limit near to what is used: as often below it as above."""
+        """A limit near to what is used, now and then below it."""
         project = self.dice.choice(self.course.projects)
         path = f"projects/{project.id}/quota" if self.dice.random() < 0.7 else f"tenants/{project.tenant_id}/quota"
         rows = [row for row in self.it.get(path)["items"] if row["resource"] in RESOURCES]
         row = self.dice.choice(rows)
-        step = UNITS[row["resource"]] * self.dice.randint(-6, 12)
+        step = UNITS[row["resource"]] * self.dice.randint(-6, 40)
         zone = self.dice.choice([None, None, self.dice.choice(self.course.zones).name])
         limit = None if zone and self.dice.random() < 0.5 else max(0, row["used"] + step)
         self.said(self.it.patch(path, {"limits": {row["resource"]: limit}, "zone": zone}))
