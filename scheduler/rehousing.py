@@ -91,14 +91,16 @@ def _alone(piece: Piece) -> Iterator[list[Piece]]:
 
 
 def _pieces(leaving: Sequence[Hold], chunk: Shape) -> tuple[list[Piece], list[Piece]]:
-    """What lies on these hosts as whole chunks, and the rest of each host."""
+    """What lies on these hosts as whole chunks, and the rest of each host in pieces of at most a chunk's amounts."""
     chunks, rests = [], []
     for host, vcpu, memory in leaving:
         whole = min(vcpu // chunk.vcpu, memory // chunk.memory_mib)
         chunks += [Piece(host, chunk.vcpu, chunk.memory_mib)] * whole
-        rest = Piece(host, vcpu - whole * chunk.vcpu, memory - whole * chunk.memory_mib)
-        if rest.vcpu or rest.memory_mib:
-            rests.append(rest)
+        vcpu, memory = vcpu - whole * chunk.vcpu, memory - whole * chunk.memory_mib
+        while vcpu or memory:
+            piece = Piece(host, min(vcpu, chunk.vcpu), min(memory, chunk.memory_mib))
+            vcpu, memory = vcpu - piece.vcpu, memory - piece.memory_mib
+            rests.append(piece)
     return chunks, rests
 
 
