@@ -11,8 +11,8 @@ import facet.clusters.reconcile
 import facet.clusters.scaling
 import facet.clusters.services
 import facet.clusters.use
-import facet.workloads.draining
-import facet.workloads.maintenance
+import facet.workloads.maintenance.reconcile
+import facet.workloads.maintenance.services
 import facet.workloads.reconcile
 import facet.workloads.services
 import facet.workloads.watching
@@ -33,14 +33,14 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "reap": facet.workloads.watching.reap,
     "cluster": facet.clusters.reconcile.cluster,
     "vm": facet.workloads.reconcile.vm,
-    "drain": facet.workloads.draining.drain,
+    "drain": facet.workloads.maintenance.reconcile.drain,
 }
 CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
     "cluster.scale": facet.clusters.scaling.cancel_scale,
     "vm.create": facet.workloads.services.cancel_create,
-    "host.drain": facet.workloads.maintenance.cancel,
-    "zone.drain": facet.workloads.maintenance.cancel,
+    "host.drain": facet.workloads.maintenance.services.cancel,
+    "zone.drain": facet.workloads.maintenance.services.cancel,
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)

@@ -47,6 +47,7 @@ def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], runni
         _look_for_late_clones(turn, site)
     with turn.transaction():
         machines.record(turn, outcomes)
+        _lock(outcomes)
         if refusals:
             VM.objects.filter(pk__in=refusals, deleted_at=None).update(failures=F("failures") + 1)
         if gone:
@@ -54,11 +55,18 @@ def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], runni
     return Removal(left=len(vms) - len(gone), refusal=next(iter(refusals.values()), None))
 
 
+def _lock(keys: Collection[UUID]) -> None:
+    """In the order in which a drain locks them, which may be at work on the same VMs."""
+    rows = VM.objects.filter(pk__in=list(keys), deleted_at=None).order_by("id")
+    list(rows.select_for_update(no_key=True).values_list("id"))
+
+
 def _mark(turn: Turn, vms: Sequence[VM]) -> None:
     """Said before the site is: a look at it that no longer shows these VMs has found nothing amiss."""
     going = [vm.id for vm in vms if vm.delete_asked_at is None]
     if going:
         with turn.transaction():
+            _lock(going)
             VM.objects.filter(pk__in=going, deleted_at=None).update(
                 phase=VmPhase.DELETING, delete_asked_at=timezone.now()
             )

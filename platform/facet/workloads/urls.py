@@ -1,7 +1,7 @@
 from django.urls import path
 
-from . import maintenance_views as maintenance
 from . import views
+from .maintenance import views as maintenance
 
 urlpatterns = [
     path("projects/<uuid:parent_pk>/vms", views.ProjectVmEndpoint.as_view({"get": "list", "post": "create"})),

@@ -1,6 +1,6 @@
 """What a pass of a drain does with VMs that are claimed for: has them moved, and settles what came of it.
 
-A destination is claimed before the site is asked to move (draining_claims.py), and the source is freed by the
+A destination is claimed before the site is asked to move (claims.py), and the source is freed by the
 transaction that records where the VM was seen.
 """
 
@@ -19,9 +19,9 @@ from scheduler import moves
 from scheduler.models import Move, MovePhase
 from tenants.models import Project
 
-from . import folders, machines, sightings
-from .draining_scene import Scene
-from .models import VM, VmPhase
+from .. import folders, machines, sightings
+from ..models import VM, VmPhase
+from .scene import Scene
 
 SLICE = machines.SLICE
 Reason = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """What IT does to keep hosts and zones in repair: cordon, drain, resume. One verb, one transaction.
 
-A drain is three acts, see Endpoint.placed_once: `draining_plan.read` reads, `draining_plan.prove` finds other room for
+A drain is three acts, see Endpoint.placed_once: `plan.read` reads, `plan.prove` finds other room for
 all of them outside any transaction, and `begin` closes the hosts, if nothing has come meanwhile. Passes move the VMs.
 """
 
@@ -24,9 +24,9 @@ from scheduler.core.standing import Relocation
 from scheduler.models import Allocation
 from scheduler.services import wake_pools_of
 
-from . import draining_plan
-from .draining_plan import Leaving
-from .models import Drain, DrainPhase
+from ..models import Drain, DrainPhase
+from . import plan
+from .plan import Leaving
 
 DRAIN_KIND = "drain"
 HOST_DRAIN, ZONE_DRAIN = "host.drain", "zone.drain"
@@ -75,7 +75,7 @@ def read_host(host: Host) -> Leaving:
     if host.zone is None:
         raise Conflict(f"Host {host.name} is in no zone: nothing of Facet's stands there.", code="no_zone")
     _check_none(host.zone, host)
-    return draining_plan.read(host.zone, host)
+    return plan.read(host.zone, host)
 
 
 def read_zone(zone: Zone) -> Leaving:
@@ -83,7 +83,7 @@ def read_zone(zone: Zone) -> Leaving:
     zone = Zone.objects.select_related("site").get(pk=zone.pk)
     _check_drainable(zone)
     _check_none(zone, None)
-    return draining_plan.read(zone, None)
+    return plan.read(zone, None)
 
 
 def _check_drainable(zone: Zone) -> None:
@@ -110,7 +110,7 @@ def begin(*, leaving: Leaving, found: Relocation, by: Actor) -> tuple[Drain, Ope
     _check_unchanged(leaving, locked)
     if host is None:
         _check_drainable(locked_zone)
-        draining_plan.check_limits(leaving, found)
+        plan.check_limits(leaving, found)
         Zone.objects.filter(pk=zone.pk).update(phase=ZonePhase.DRAINING)
         verb, name, undo = ZONE_DRAIN, zone.name, {"phase": str(locked_zone.phase)}
     else:

@@ -18,10 +18,10 @@ from infra.views import Inspected, ZoneEndpoint
 from scheduler.core.standing import Relocation
 from scheduler.models import Allocation
 
-from . import draining_plan, maintenance
-from . import maintenance_serializers as shapes
-from .draining_plan import Leaving
-from .models import Drain
+from ..models import Drain
+from . import plan, services
+from . import serializers as shapes
+from .plan import Leaving
 
 HOSTS = Host.objects.filter(site__deleted_at=None).select_related("zone")
 
@@ -35,11 +35,11 @@ class HostMaintenanceEndpoint(Endpoint):
 
     def cordon(self, request: Any, **kwargs: Any) -> Response:
         """Nothing new is placed here; what stands here stays. Said twice, it is once."""
-        return self._set(maintenance.cordon)
+        return self._set(services.cordon)
 
     def uncordon(self, request: Any, **kwargs: Any) -> Response:
         """It takes new work again. Refused while it is being drained."""
-        return self._set(maintenance.uncordon)
+        return self._set(services.uncordon)
 
     def _set(self, verb: Callable[..., None]) -> Response:
         def work() -> Answer:
@@ -62,7 +62,7 @@ class ZoneResumeEndpoint(Inspected):
 
         def work() -> Answer:
             zone = self.get_object()
-            maintenance.resume(zone=zone, by=self.access.actor)
+            services.resume(zone=zone, by=self.access.actor)
             return 200, self.get_serializer(self.get_queryset().get(pk=zone.pk)).data
 
         return self.once(work)
@@ -103,11 +103,11 @@ class DrainBegin(Endpoint):
 
     def _drain(self, read: Callable[[], Leaving]) -> Response:
         def write(leaving: Leaving, found: Relocation) -> Answer:
-            drain, operation = maintenance.begin(leaving=leaving, found=found, by=self.access.actor)
+            drain, operation = services.begin(leaving=leaving, found=found, by=self.access.actor)
             shown = shapes.DrainSerializer(drains().get(pk=drain.pk)).data
             return 202, {"operation": OperationSerializer(operation).data, "drain": shown}
 
-        return self.placed_once(read=read, decide=draining_plan.prove, write=write)
+        return self.placed_once(read=read, decide=plan.prove, write=write)
 
 
 class HostDrainEndpoint(DrainBegin):
@@ -118,7 +118,7 @@ class HostDrainEndpoint(DrainBegin):
 
     def drain(self, request: Any, **kwargs: Any) -> Response:
         """Close it and move all of its VMs live; refused, naming who, unless all of them fit elsewhere in its zone."""
-        return self._drain(lambda: maintenance.read_host(self.found))
+        return self._drain(lambda: services.read_host(self.found))
 
 
 class ZoneDrainEndpoint(DrainBegin):
@@ -129,4 +129,4 @@ class ZoneDrainEndpoint(DrainBegin):
 
     def drain(self, request: Any, **kwargs: Any) -> Response:
         """Close it and move all of its VMs live into the other zones that each was asked for in; or name who cannot."""
-        return self._drain(lambda: maintenance.read_zone(self.found))
+        return self._drain(lambda: services.read_zone(self.found))

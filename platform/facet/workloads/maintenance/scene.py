@@ -15,8 +15,8 @@ from infra.drivers import base
 from infra.models import Host, Site, Zone
 from scheduler.models import Move
 
-from .machines import Tasks
-from .models import Drain
+from ..machines import Tasks
+from ..models import Drain
 
 
 @dataclass

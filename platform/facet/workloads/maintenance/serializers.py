@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from .models import Drain, DrainPhase
+from ..models import Drain, DrainPhase
 
 
 class DrainSerializer(serializers.ModelSerializer):

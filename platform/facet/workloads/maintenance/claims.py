@@ -19,11 +19,12 @@ from scheduler.models import Allocation, Move, MovePhase
 from scheduler.moves import Going
 from scheduler.standing import Holder
 
-from . import draining_plan, machines
-from .draining_moves import locked_vms, rezone
-from .draining_plan import Leaving
-from .draining_scene import Scene
-from .models import VM, VmPhase
+from .. import machines
+from ..models import VM, VmPhase
+from . import plan
+from .moves import locked_vms, rezone
+from .plan import Leaving
+from .scene import Scene
 
 MOST_FAILURES = 3  # moves of one VM that ended in a fault before the drain is given up
 STANDING = (VmPhase.BUILT, VmPhase.RUNNING)
@@ -88,7 +89,7 @@ def _read(scene: Scene) -> _Who:
         moving = set(here.values_list("holder", flat=True))
         found = [one for one in standing.standing_on(scene.host_ids) if one.key not in moving]
         vms = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in found], deleted_at=None)}
-        holders = draining_plan.on_their_networks(found)
+        holders = plan.on_their_networks(found)
         undone = Move.objects.filter(drain_id=scene.drain.id, phase=MovePhase.UNDONE).exclude(reason=None)
         avoid: dict[UUID, frozenset[UUID]] = {}
         for holder, host_id in undone.values_list("holder", "host_id"):
@@ -131,8 +132,8 @@ def _planned(scene: Scene, who: _Who, *, full: bool) -> tuple[list[Planned], lis
         parts[who.avoid.get(one.key, frozenset())].append(one)
     for avoid, holders in parts.items():
         leaving = _leaving(scene, holders)
-        answer = draining_plan.relocate(leaving, fleet, avoid=avoid)
-        found += draining_plan.going(leaving, answer.moved)
+        answer = plan.relocate(leaving, fleet, avoid=avoid)
+        found += plan.going(leaving, answer.moved)
         left += [one.key for one in answer.left]
     return found, left
 

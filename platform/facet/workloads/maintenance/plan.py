@@ -24,7 +24,7 @@ from scheduler.moves import Going
 from scheduler.standing import Holder
 from tenants.models import Project, Quota
 
-from .models import VM
+from ..models import VM
 
 MOST_TOLD = 100
 RESOURCES = ("vcpu", "memory_mib", "storage_gib", "vms")

@@ -27,12 +27,12 @@ from infra.models import Zone, ZonePhase
 from scheduler.models import Allocation, Hold, Move, PoolPhase, ResourcePool
 from scheduler.services import POOL_KIND, wake_pools_of
 
-from . import draining_claims as claims
-from . import draining_moves as moving
-from .draining_claims import GivenUp
-from .draining_scene import Scene
-from .maintenance import DRAIN_KIND
-from .models import Drain, DrainPhase
+from ..models import Drain, DrainPhase
+from . import claims
+from . import moves as moving
+from .claims import GivenUp
+from .scene import Scene
+from .services import DRAIN_KIND
 
 TASKS_S = 1.0
 ROOM_S = 10.0
