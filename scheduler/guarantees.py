@@ -19,7 +19,7 @@ from psycopg2.extras import Json
 from facet.rest.problems import Conflict, Invalid, Problem
 from infra.models import Host
 
-from . import ledger
+from . import ledger, refusals
 from .core.ask import NoRoom, Policy, Shape
 from .core.fleet import Fleet, Hold
 from .core.holds import largest_shape, place_holds, take_from
@@ -182,7 +182,7 @@ def from_hosts(wanted: Guarantee, more: Amounts, fleet: Fleet, seed: int) -> lis
         seed=seed,
     )
     if isinstance(found, NoRoom):
-        raise ledger.no_room(found)
+        raise refusals.no_room(found)
     return [Move(hold.host_id, None, wanted.pool_id, hold.vcpu, hold.memory_mib) for hold in found]
 
 

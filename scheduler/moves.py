@@ -16,7 +16,7 @@ from psycopg2.extras import Json
 
 from facet.rest.ids import uuid7
 
-from . import ledger, raising
+from . import ledger, raising, refusals
 from .models import Move, MovePhase
 
 
@@ -66,7 +66,7 @@ def begin(*, tenant_id: UUID, project_id: UUID, drain_id: UUID, going: Sequence[
         return
     if any(row["what"] == "holder" for row in refused):
         raise ledger.Stale("some of these are not where they were, or are on their way already")
-    raise ledger.refusal_of(refused)
+    raise refusals.refusal_of(refused)
 
 
 def sent(ids: Iterable[UUID]) -> set[UUID]:

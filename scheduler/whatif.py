@@ -19,7 +19,7 @@ from infra.models import Datastore, Zone
 from infra.models import Host as HostRow
 from tenants.models import Project
 
-from . import history, ledger, services, standing
+from . import history, ledger, refusals, services, standing
 from .core import drain
 from .core.ask import NoRoom, Policy, Shape
 from .core.counting import counts_of, fragmentation
@@ -148,7 +148,7 @@ class Supposed:
         return self._whose(one.key, one.source_id) | to
 
     def _unplaced(self, one: Left) -> dict[str, Any]:
-        said = ledger.no_room(one.refused).document()
+        said = refusals.no_room(one.refused).document()
         why = {"sentence": said["detail"], "filters": said["filters"], "limits": said["limits"]}
         return self._whose(one.key, one.source_id) | why
 
