@@ -49,6 +49,9 @@ class Requests:
                 route = request.resolver_match.route if request.resolver_match else "none"
                 metrics.answered(method=request.method, route=route, status=response.status_code, seconds=seconds)
         response["X-Request-Id"] = request.request_id
+        bodiless = response.streaming or response.status_code in (204, 304)
+        if not bodiless and "Content-Length" not in response.headers:  # else it would be sent in chunks
+            response["Content-Length"] = str(len(response.content))
         return response
 
 

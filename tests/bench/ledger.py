@@ -264,7 +264,7 @@ def _hot_row(field: Field) -> list[Row]:
 
 def _inside() -> list[Row]:
     """The core by itself, in a process of its own."""
-    core = our_stack.core(5000, 10_000)
+    core, drained = our_stack.core("core", 5000, 10_000), our_stack.core("drain", 5000, 10_000)
     field = Field(None, None, "")  # type: ignore[arg-type]  # its rows have no peer and no stack
     return [
         judged(
@@ -272,6 +272,7 @@ def _inside() -> list[Row]:
         ),
         field.row("core_placements_per_s.hosts5000.batch10000.five_shapes", "1/s", core["five_shapes"]),
         field.row("core_place_one_ms.hosts5000", "ms", core["single_ms"]),
+        judged(field.row("what_if_zone_drain_s.hosts5000.vms10000", "s", drained["seconds"]), "value", "<", 2),
     ]
 
 

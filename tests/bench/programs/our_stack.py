@@ -62,10 +62,10 @@ def _program(environ: dict[str, str], module: str, *words: str) -> dict[str, Any
     return found
 
 
-def core(hosts: int, vms: int) -> dict[str, Any]:
+def core(what: str, hosts: int, vms: int) -> dict[str, Any]:
     """The scheduler's core by itself, which needs no stack."""
     environ = {**os.environ, "FACET_ALLOW_EPHEMERAL_KEY": "1"}
-    return _program(environ, "tests.bench.programs.inside", "core", str(hosts), str(vms))
+    return _program(environ, "tests.bench.programs.inside", what, str(hosts), str(vms))
 
 
 @contextlib.contextmanager
