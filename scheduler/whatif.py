@@ -87,7 +87,7 @@ class Supposed:
                 for ask in one.request.asks
             ]
             return self._told(now, fleet, moved=[], left=left, asked=sum(len(one.asks) for one in requests))
-        relocation = self._relocated(now)
+        relocation = self.relocated(now)
         asked = len(relocation.moved) + len(relocation.left)
         after = carried_out(now, relocation, self.stands, self.going)
         return self._told(now, after, relocation.moved, relocation.left, asked, relocation)
@@ -101,7 +101,8 @@ class Supposed:
         )
         return add_hosts(now, now.hosts[now.layout.hosts[self.like]], self.count, self.zone.id)
 
-    def _relocated(self, now: Fleet) -> Relocation:
+    def relocated(self, now: Fleet) -> Relocation:
+        """Who would go where, when hosts are left."""
         options: dict[str, Any] = {"policy": Policy.SPREAD, "seed": SEED}
         if self.kind == "drain_hosts":
             chunks = {one.pool_id: chunk for one in self.kept if (chunk := chunk_of(one, now)) is not None}
