@@ -17,6 +17,8 @@ from facet.embedded import postgres
 from facet.rest.secrets import Ring
 from tests.settings import OWN_HOME
 
+FLAVOR_COLUMNS = "id, name, vcpu, memory_mib, disk_gib, created_at"
+SEEDED_FLAVORS: list[tuple[object, ...]] = []  # as the migrations left them: a test may take some away
 SEEDED = ("infra_flavor", "infra_installation", "django_migrations", "django_content_type", "auth_permission")
 
 
@@ -54,6 +56,9 @@ def migrated(server, django_db_blocker):
     Ring.make(OWN_HOME / "keys.json")
     with django_db_blocker.unblock():
         call_command("migrate", database="owner", verbosity=0)
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(f"select {FLAVOR_COLUMNS} from infra_flavor")
+            SEEDED_FLAVORS[:] = cursor.fetchall()
         connections.close_all()
         yield server
         connections.close_all()
@@ -77,3 +82,7 @@ def emptied():
         )
         tables = ", ".join(row[0] for row in cursor.fetchall())
         cursor.execute(f"truncate {tables}")
+        cursor.execute("delete from infra_flavor")
+        cursor.executemany(
+            f"insert into infra_flavor ({FLAVOR_COLUMNS}) values (%s, %s, %s, %s, %s, %s)", SEEDED_FLAVORS
+        )
