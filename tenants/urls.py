@@ -1,45 +1,46 @@
 from django.urls import path
 
-from . import views
+from .views import login, members, owners, people, quotas, tokens
 
 urlpatterns = [
-    path("login", views.LoginEndpoint.as_view({"post": "login"})),
-    path("logout", views.LoginEndpoint.as_view({"post": "logout"})),
-    path("me", views.MeEndpoint.as_view({"get": "retrieve"})),
-    path("users", views.UserEndpoint.as_view({"get": "list", "post": "create"})),
-    path("users/<uuid:pk>", views.UserEndpoint.as_view({"get": "retrieve", "patch": "update"})),
-    path("groups", views.GroupEndpoint.as_view({"get": "list", "post": "create"})),
-    path("groups/<uuid:pk>", views.GroupEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
-    path("tokens", views.OwnTokenEndpoint.as_view({"get": "list", "post": "create"})),
-    path("tokens/<uuid:pk>", views.OwnTokenEndpoint.as_view({"delete": "destroy"})),
-    path("platform/members", views.PlatformMemberEndpoint.as_view({"get": "list", "post": "create"})),
-    path("members/<uuid:pk>", views.OneMemberEndpoint.as_view({"delete": "destroy"})),
-    path("tenants", views.TenantEndpoint.as_view({"get": "list", "post": "create"})),
+    path("login", login.LoginEndpoint.as_view({"post": "login"})),
+    path("logout", login.LoginEndpoint.as_view({"post": "logout"})),
+    path("me", login.MeEndpoint.as_view({"get": "retrieve"})),
+    path("users", people.UserEndpoint.as_view({"get": "list", "post": "create"})),
+    path("users/<uuid:pk>", people.UserEndpoint.as_view({"get": "retrieve", "patch": "update"})),
+    path("groups", people.GroupEndpoint.as_view({"get": "list", "post": "create"})),
+    path("groups/<uuid:pk>", people.GroupEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
+    path("tokens", tokens.OwnTokenEndpoint.as_view({"get": "list", "post": "create"})),
+    path("tokens/<uuid:pk>", tokens.OwnTokenEndpoint.as_view({"delete": "destroy"})),
+    path("platform/members", members.PlatformMemberEndpoint.as_view({"get": "list", "post": "create"})),
+    path("members/<uuid:pk>", members.OneMemberEndpoint.as_view({"delete": "destroy"})),
+    path("tenants", owners.TenantEndpoint.as_view({"get": "list", "post": "create"})),
     path(
-        "tenants/<uuid:pk>", views.TenantEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})
+        "tenants/<uuid:pk>", owners.TenantEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})
     ),
-    path("tenants/<uuid:parent_pk>/members", views.MemberEndpoint.as_view({"get": "list", "post": "create"})),
-    path("tenants/<uuid:parent_pk>/projects", views.TenantProjectEndpoint.as_view({"get": "list", "post": "create"})),
+    path("tenants/<uuid:parent_pk>/members", members.MemberEndpoint.as_view({"get": "list", "post": "create"})),
+    path("tenants/<uuid:parent_pk>/projects", owners.TenantProjectEndpoint.as_view({"get": "list", "post": "create"})),
     path(
         "tenants/<uuid:parent_pk>/quota",
-        views.TenantQuotaEndpoint.as_view({"get": "retrieve", "put": "replace", "patch": "update"}),
+        quotas.TenantQuotaEndpoint.as_view({"get": "retrieve", "put": "replace", "patch": "update"}),
     ),
-    path("projects", views.ProjectEndpoint.as_view({"get": "list"})),
+    path("projects", owners.ProjectEndpoint.as_view({"get": "list"})),
     path(
-        "projects/<uuid:pk>", views.ProjectEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})
+        "projects/<uuid:pk>",
+        owners.ProjectEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"}),
     ),
     path(
         "projects/<uuid:parent_pk>/quota",
-        views.ProjectQuotaEndpoint.as_view({"get": "retrieve", "put": "replace", "patch": "update"}),
+        quotas.ProjectQuotaEndpoint.as_view({"get": "retrieve", "put": "replace", "patch": "update"}),
     ),
-    path("projects/<uuid:parent_pk>/members", views.ProjectMemberEndpoint.as_view({"get": "list", "post": "create"})),
+    path("projects/<uuid:parent_pk>/members", members.ProjectMemberEndpoint.as_view({"get": "list", "post": "create"})),
     path(
         "projects/<uuid:parent_pk>/service-accounts",
-        views.ProjectServiceAccountEndpoint.as_view({"get": "list", "post": "create"}),
+        tokens.ProjectServiceAccountEndpoint.as_view({"get": "list", "post": "create"}),
     ),
-    path("service-accounts/<uuid:pk>", views.ServiceAccountEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("service-accounts/<uuid:pk>", tokens.ServiceAccountEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
     path(
         "service-accounts/<uuid:parent_pk>/tokens",
-        views.ServiceAccountTokenEndpoint.as_view({"get": "list", "post": "create"}),
+        tokens.ServiceAccountTokenEndpoint.as_view({"get": "list", "post": "create"}),
     ),
 ]
