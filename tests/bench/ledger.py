@@ -229,7 +229,7 @@ def _grown(field: Field, size: Size) -> list[Row]:
     hosts, allocations = size.grown
     _say(f"{hosts} hosts and {allocations} allocations")
     field.stack.ground("hosts", str(hosts))
-    field.stack.ground("held", str(allocations))
+    field.stack.hold(allocations)
     ours = field.sides[0]
     block(ours, clients=CLIENTS[-1], seconds=2.0)
     busy, alone = (block(ours, clients=clients, seconds=size.seconds) for clients in reversed(CLIENTS))

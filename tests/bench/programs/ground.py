@@ -1,4 +1,4 @@
-"""What our side stands on, written in bulk: `python -m tests.bench.programs.ground people|hosts N|hot ROOM|held N`.
+"""What our side stands on, written in bulk: `python -m tests.bench.programs.ground people|hosts N|hot ROOM|books`.
 
 Runs with the environment of a stack. The site is one that nothing answers at: no worker runs, nobody asks it. Hosts
 are 64 cores in racks of 25 that share a datastore, as vSphere clusters do, a third of them in each of three zones.
@@ -21,7 +21,7 @@ from django.db import connection  # noqa: E402  Django must be set up before its
 from infra import endpoints  # noqa: E402
 from infra.models import Datastore, Host, Image, PhysicalNetwork, Site, SitePhase, Template, Zone, ZonePhase  # noqa: E402
 from tenants import credentials  # noqa: E402
-from tenants.models import Member, Project, Role, ServiceAccount, Tenant  # noqa: E402
+from tenants.models import Member, Role, ServiceAccount  # noqa: E402
 from tests import factories, room  # noqa: E402
 from tests.factories import as_system  # noqa: E402
 
@@ -51,8 +51,8 @@ def people() -> dict[str, str]:
             endpoints.change_range(zone, zone.endpoint_range)
             network = PhysicalNetwork.objects.create(site=site, ref=f"net-{name}", name=f"net-{name}")
             network.zones.add(zone)
-    tenant = factories.tenant("acme", dict.fromkeys(factories.PLENTY, 10**9))
-    project = factories.project(tenant, "web", dict.fromkeys(factories.PLENTY, 10**8))
+    tenant = factories.tenant("acme", dict.fromkeys(factories.PLENTY, 10**10))
+    project = factories.project(tenant, "web", dict.fromkeys(factories.PLENTY, 10**9))
     with as_system():
         account = ServiceAccount.objects.create(tenant=tenant, project=project, name="ci")
         Member.objects.create(service_account=account, role=Role.PROJECT_EDITOR, tenant=tenant, project=project)
@@ -111,44 +111,6 @@ def hot(slots: int) -> dict[str, int]:
     return {"room": slots}
 
 
-HELD = """
-insert into scheduler_allocation (id, tenant_id, project_id, zone_id, pool_id, host_id, datastore_id, holder, vcpu,
-    memory_mib, storage_gib, vcpu_from_hold, memory_from_hold_mib, ask, why, created)
-select gen_random_uuid(), p.tenant_id, %(project)s, h.zone_id, p.id, h.id, d.id, gen_random_uuid(), 1, 1024, 10, 0, 0,
-       '{}', '{}', now()
-from generate_series(1, %(count)s) n
-join (select *, row_number() over (order by ref) - 1 as place, count(*) over () as many
-      from infra_host where zone_id in (select id from infra_zone where name <> 'hot')) h on h.place = n %% h.many
-join infra_datastore d on d.site_id = h.site_id and d.ref = h.datastore_refs ->> 0
-join scheduler_resourcepool p on p.zone_id = h.zone_id and p.tenant_id = %(tenant)s and p.project_id is null;
-create temporary table held on commit drop as
-    select host_id, datastore_id, pool_id, zone_id from scheduler_allocation where why = '{}' and released is null;
-update infra_host h set vcpu_claimed = vcpu_claimed + n, memory_claimed_mib = memory_claimed_mib + n * 1024,
-    changed = pg_current_xact_id() from (select host_id, count(*) as n from held group by 1) a where a.host_id = h.id;
-update infra_datastore d set claimed_gib = claimed_gib + n * 10, changed = pg_current_xact_id()
-    from (select datastore_id, count(*) as n from held group by 1) a where a.datastore_id = d.id;
-update scheduler_resourcepool p set vcpu_used = vcpu_used + n, memory_used_mib = memory_used_mib + n * 1024
-    from (select pool_id, count(*) as n from held group by 1) a where a.pool_id = p.id;
-update tenants_quota q set used = used + n * case resource when 'vcpu' then 1 when 'memory_mib' then 1024
-        when 'storage_gib' then 10 when 'vms' then 1 else 0 end
-    from (select count(*) as n from held) a where q.zone_id is null;
-update tenants_quota q set used = used + n * case resource when 'vcpu' then 1 when 'memory_mib' then 1024
-        when 'storage_gib' then 10 when 'vms' then 1 else 0 end
-    from (select zone_id, count(*) as n from held group by 1) a where q.zone_id = a.zone_id;
-"""
-
-
-def held(count: int) -> dict[str, int]:
-    """So many allocations more, spread over all hosts, every counter with them."""
-    with as_system():
-        tenant, project = Tenant.objects.get(name="acme"), Project.objects.get(name="web")
-        with connection.cursor() as cursor:
-            cursor.execute("set local statement_timeout = '300s'")
-            cursor.execute(HELD, {"count": count, "tenant": tenant.id, "project": project.id})
-    _analyze()
-    return {"allocations": count}
-
-
 def _analyze() -> None:
     with as_system(), connection.cursor() as cursor:
         cursor.execute("set local role none")
@@ -156,7 +118,7 @@ def _analyze() -> None:
 
 
 def main(what: str, *numbers: str) -> None:
-    acts: dict[str, Any] = {"people": people, "hosts": hosts, "hot": hot, "held": held, "books": books}
+    acts: dict[str, Any] = {"people": people, "hosts": hosts, "hot": hot, "books": books}
     print(json.dumps(acts[what](*map(int, numbers))))
 
 

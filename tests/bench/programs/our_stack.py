@@ -17,6 +17,7 @@ from typing import Any
 
 from facet.embedded import postgres, valkey
 from facet.embedded.home import Home
+from tests.bench.programs import held
 from tests.bench.programs.racing import Answer, Client
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +44,10 @@ class Stack:
 
     def ground(self, *words: str) -> dict[str, Any]:
         return _program(self.environ, "tests.bench.programs.ground", *words)
+
+    def hold(self, count: int) -> None:
+        """So many allocations more, with every counter."""
+        held.hold(self.server, count)
 
     def inside(self, *words: str) -> dict[str, Any]:
         """Measures taken in a process of their own, on this stack's database."""
