@@ -25,6 +25,7 @@ def told(facet, url, monkeypatch):  # noqa: F811
     with as_system():
         Flavor.objects.exclude(name="small").delete()
         Allocation.objects.update(created=datetime(2026, 3, 1, tzinfo=UTC))
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FACET_URL", url)
     monkeypatch.setenv("FACET_TOKEN", factories.token_of(_root()))
 
