@@ -167,7 +167,7 @@ def test_the_reference_of_the_api_opens(url, world, browser, faults):
         page.mouse.wheel(0, 2000)
         if last.count():
             break
-        page.wait_for_function(f"document.querySelectorAll('.opblock').length > {shown}", timeout=20_000)
+        page.locator(".opblock").nth(shown).wait_for(timeout=20_000)
     last.scroll_into_view_if_needed()
     assert last.is_visible()
     assert not [fault for fault in faults if "Content Security Policy" in fault]
