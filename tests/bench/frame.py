@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 200  # where no terminal says how wide it is
 SUITES = ("vsphere", "ledger", "engine", "clusters", "console")
 REQUIRED: dict[str, tuple[type, ...]] = {"name": (str,), "value": (int, float), "unit": (str,)}
 OPTIONAL: dict[str, tuple[type, ...]] = {
@@ -83,7 +84,7 @@ def shown(rows: Iterable[Row], console: Console | None = None) -> None:
         table.add_row(
             row["name"], numbers[0], row["unit"], row.get("peer", ""), numbers[1], numbers[2], row.get("aim", ""), met
         )
-    (console or Console(soft_wrap=not sys.stdout.isatty())).print(table)
+    (console or Console(width=None if sys.stdout.isatty() else WIDTH)).print(table)
 
 
 def _number(value: float | None) -> str:
