@@ -6,12 +6,12 @@ old one still stands: nothing that a mover gives up serves another, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from .ask import NoRoom, Policy, Shape
-from .fleet import Fleet, Hold
+from .fleet import Fleet, Hold, one_a_host
 from .holds import place_holds
 from .moving import Mover, Work
 from .room import settled
@@ -121,16 +121,8 @@ def _joined(first: Anew, last: Anew) -> Anew:
         if isinstance(mine, NoRoom):
             found[pool] = mine
         elif not isinstance(more, NoRoom):
-            found[pool] = _one_a_host([*mine, *more])
+            found[pool] = one_a_host([*mine, *more])
     return found
-
-
-def _one_a_host(holds: Iterable[Hold]) -> list[Hold]:
-    found: dict[UUID, Hold] = {}
-    for hold in holds:
-        there = found.get(hold.host_id, Hold(hold.host_id, 0, 0))
-        found[hold.host_id] = Hold(hold.host_id, there.vcpu + hold.vcpu, there.memory_mib + hold.memory_mib)
-    return list(found.values())
 
 
 def _pool_placed_anew(
@@ -159,7 +151,7 @@ def _pool_placed_anew(
             return new, there
         found += new
         tried = _with_holds(tried, new)
-    return _one_a_host(found), tried
+    return one_a_host(found), tried
 
 
 def _with_holds(there: Fleet, holds: Sequence[Hold]) -> Fleet:

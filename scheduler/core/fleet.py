@@ -25,6 +25,15 @@ class Hold(NamedTuple):
     memory_mib: int
 
 
+def one_a_host(holds: Iterable[Hold]) -> list[Hold]:
+    """The same room with one hold a host."""
+    found: dict[UUID, Hold] = {}
+    for hold in holds:
+        there = found.get(hold.host_id, Hold(hold.host_id, 0, 0))
+        found[hold.host_id] = Hold(hold.host_id, there.vcpu + hold.vcpu, there.memory_mib + hold.memory_mib)
+    return list(found.values())
+
+
 class Held(NamedTuple):
     """A pool's holds as columns: one entry a host that has any, in the order of the fleet's hosts."""
 

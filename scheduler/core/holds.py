@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from .ask import Ask, NoRoom, Policy, Shape
-from .fleet import Fleet, Hold
+from .fleet import Fleet, Hold, one_a_host
 from .place import place
 
 
@@ -31,11 +31,8 @@ def place_holds(
     answer = place(asks, fleet, policy=policy, seed=seed)
     if isinstance(answer, NoRoom):
         return answer
-    together: dict[UUID, Hold] = {}
-    for ask, placed in zip(asks, answer.placements, strict=True):
-        hold = together.get(placed.host_id, Hold(placed.host_id, 0, 0))
-        together[placed.host_id] = Hold(placed.host_id, hold.vcpu + ask.vcpu, hold.memory_mib + ask.memory_mib)
-    return list(together.values())
+    pairs = zip(asks, answer.placements, strict=True)
+    return one_a_host(Hold(placed.host_id, ask.vcpu, ask.memory_mib) for ask, placed in pairs)
 
 
 def _pieces(amount: int, largest: int) -> list[int]:

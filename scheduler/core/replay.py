@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from .ask import Ask, NoRoom, Policy
-from .fleet import Fleet, Hold
+from .fleet import Fleet, Hold, one_a_host
 from .place import place
 from .whatif import after
 
@@ -91,14 +91,5 @@ def _given_back(fleet: Fleet, taken: _Taken) -> Fleet:
             for row, (vcpu, memory) in hosts
         ],
         datastores=[row._replace(claimed_gib=row.claimed_gib - gib) for row, gib in stores],
-        holds={pool: _together([*held.get(pool, []), *back]) for pool, back in taken.holds.items() if back},
+        holds={pool: one_a_host([*held.get(pool, []), *back]) for pool, back in taken.holds.items() if back},
     )
-
-
-def _together(holds: Iterable[Hold]) -> list[Hold]:
-    """One hold a host."""
-    found: dict[UUID, Hold] = {}
-    for hold in holds:
-        there = found.get(hold.host_id, Hold(hold.host_id, 0, 0))
-        found[hold.host_id] = Hold(hold.host_id, there.vcpu + hold.vcpu, there.memory_mib + hold.memory_mib)
-    return list(found.values())

@@ -10,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from facet.workloads.models import VM
 from infra.models import Datastore, Flavor, Host, StorageClass, Zone, ZonePhase
+from scheduler import standing
+from scheduler.core.ask import Policy
 from scheduler.models import Allocation
 from tests import factories
 from tests.api import world
@@ -225,3 +227,13 @@ def test_rules_choose_the_host_and_the_datastore(place):
     with as_system():
         kept = Allocation.objects.get(ask__name="a")
     assert (kept.ask["require"], kept.why["policy"]) == ([["disk", "nvme"]], "spread")
+
+
+def test_a_vms_policy_is_kept_for_who_asks_again_for_it(place):
+    """A drain and a replay place it by the policy that it was asked for with."""
+    vm = place.ask("packed", placement={"policy": "pack"})["vm"]
+    with as_system():
+        row = Allocation.objects.get(holder=vm["id"])
+        assert row.ask["policy"] == "pack"
+        there = {one.key: one.core.ask.policy for one in standing.standing_on([row.host_id])}
+        assert there[row.holder] is Policy.PACK

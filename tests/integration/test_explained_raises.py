@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler.models import ResourcePool
 from scheduler.services import Limits
 from tenants.models import Quota
@@ -15,39 +17,29 @@ def told(nearest):
     return {(one["scope"], one["resource"]): (one["by"], one["to"]) for one in kinds(nearest)["limits"]["raise"]}
 
 
-def test_a_projects_quota_is_raised_with_what_its_tenant_has_left_to_hand_down(acme):
-    """The tenant has 500 VMs and handed them all down; 3 to this project, which asks for 5."""
+@pytest.mark.parametrize(
+    ("limit", "elsewhere", "to"),
+    [
+        pytest.param(500, 497, 502, id="it has handed all down"),
+        pytest.param(4, 1, 6, id="it lacks some to use, and some again to hand down"),
+    ],
+)
+def test_a_projects_quota_is_raised_with_what_its_tenant_lacks(acme, limit, elsewhere, to):
+    """The project may have 3 and asks for 5. Of the tenant's limit the rest is handed down to another."""
     place = room.land(hosts=4)
     pool = room.pool(place, acme.tenant)
     with as_system():
         of_vms = Quota.objects.filter(tenant=acme.tenant, resource="vms", zone_id=None)
         of_vms.filter(project=acme.project).update(limit=3)
-        of_vms.filter(project=None).update(limit=500, handed_down=3)
-    factories.project(acme.tenant, "other", {"vms": 497})
+        of_vms.filter(project=None).update(limit=limit, handed_down=3)
+    factories.project(acme.tenant, "other", {"vms": elsewhere})
     asks = [room.ask(place, pool) for _ in range(5)]
 
     nearest, _ = refused(lambda: room.claim(acme.project, pool, asks))
-    assert told(nearest) == {("project", "vms"): (2, 5), ("tenant", "vms"): (2, 502)}
+    assert told(nearest) == {("project", "vms"): (2, 5), ("tenant", "vms"): (2, to)}
     raise_(acme, kinds(nearest)["limits"])
     room.claim(acme.project, pool, asks)
     room.check_books()
-
-
-def test_what_the_tenant_uses_and_what_it_hands_down_are_raised_as_one(acme):
-    """The tenant may have 4 and its project 3; 5 are asked: one more to use, and one more again to hand down."""
-    place = room.land(hosts=4)
-    pool = room.pool(place, acme.tenant)
-    with as_system():
-        of_vms = Quota.objects.filter(tenant=acme.tenant, resource="vms", zone_id=None)
-        of_vms.filter(project=acme.project).update(limit=3)
-        of_vms.filter(project=None).update(limit=4, handed_down=3)
-    factories.project(acme.tenant, "other", {"vms": 1})
-    asks = [room.ask(place, pool) for _ in range(5)]
-
-    nearest, _ = refused(lambda: room.claim(acme.project, pool, asks))
-    assert told(nearest) == {("project", "vms"): (2, 5), ("tenant", "vms"): (2, 6)}
-    raise_(acme, kinds(nearest)["limits"])
-    room.claim(acme.project, pool, asks)
 
 
 def test_a_projects_pool_is_raised_with_what_its_tenants_has_left_to_hand_down(acme):

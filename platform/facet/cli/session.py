@@ -70,6 +70,14 @@ class Session:
             return f"tenants/{resolve.tenant(self.api, tenant)['id']}"
         return f"projects/{resolve.project(self.api, project, self.context)['id']}"
 
+    def in_project(self, noun: str, path: str, name: str, project: str) -> Document:
+        """The object of this name in the project, or of this id; `path`: what the API calls such objects."""
+        if resolve.is_id(name):
+            return self.api.get(f"{path}/{name}")
+        owner = self.project(project)
+        where = f"{(owner.get('tenant') or {}).get('name')}/{owner['name']}"
+        return resolve.one(self.api, noun, name, within=f"projects/{owner['id']}/{path}", where=where)
+
     # --- ends ------------------------------------------------------------------------------------------------------
 
     def created(self, row: Row, columns: Sequence[Column], noun: str) -> None:
@@ -112,6 +120,17 @@ class Session:
                 self.printer.document(answer)
         elif columns and answer.get(noun):
             self.printer.rows([answer[noun]], columns, nothing="")
+
+    def delete(
+        self, noun: str, path: str, row: Row, *, beside: str = "", yes: bool, waiting: bool, timeout: str
+    ) -> None:
+        """Ask, delete, and tell how it ends. `beside`: what goes with it, for the question."""
+        kind = noun.upper() if noun == "vm" else noun
+        self.confirm(f"Delete {kind} {row['name']}{beside}?", yes=yes)
+        answer = self.api.delete(f"{path}/{row['id']}")
+        self.finish(answer, noun, waiting=waiting, timeout=timeout)
+        if waiting or not answer:
+            self.printer.done(f"{noun} {row['name']} deleted")
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Go on only with --yes or a person's yes. Raises Usage when there is nobody to ask."""

@@ -23,6 +23,7 @@ from facet.clusters.frameworks.catalogue import framework
 from facet.rest.ids import uuid7
 from facet.rest.problems import Invalid
 from facet.workloads.models import VM
+from facet.workloads.rules import Rules, of_ask
 from infra.models import Flavor, Host
 from scheduler.core.ask import Ask, Group, Plan, Shape
 from tenants.models import Project
@@ -30,7 +31,7 @@ from tenants.models import Project
 from . import rules
 from .ground import Ground, ground
 from .models import CLUSTER_KIND, Cluster, Node, NodePool, NodeRole
-from .rules import Rules, check_storage
+from .rules import check_storage
 
 DEFAULT_FLAVOR = "small"
 CONTROL_PLANES = "control_plane"  # what their asks are called together
@@ -233,7 +234,7 @@ def _ask(vm: VM, role: str, where: Ground, group: Group, kept: Rules) -> Ask:
         pools=tuple(where.pool_ids.values()),
         networks=tuple(net.id for net in where.networks),
         group=group,
-        **rules.of_ask(kept),
+        **of_ask(kept),
     )
 
 

@@ -1,37 +1,29 @@
 """Rules for the hosts of a cluster's nodes: each role has its own, kept as they were said, for scale-ups too.
 
-As JSON: policy, anti_affinity, affinity (null or {"level", "mode"}), require, prefer, avoid, storage_class ("" is any).
+As JSON: those of any machine (facet/workloads/rules.py), anti_affinity, affinity (null or {"level", "mode"}).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from facet.rest.problems import Invalid
+from facet.workloads.rules import NO_RULES, Rules
 from infra import storage
 from infra.models import Zone
-from scheduler.core.ask import Apart, Group, Level, Policy, Together
+from scheduler.core.ask import Apart, Group, Level, Together
 
 from .models import Cluster, NodePool
 
 NONE = "none"
 BEST_APART = {"planes": Apart.REQUIRED.value, "workers": Apart.PREFERRED.value}  # where it is not said
-Rules = Mapping[str, Any]
 
 
 def defaults(role: str) -> dict[str, Any]:
     """The rules of a role for which none were said."""
-    return {
-        "policy": Policy.SPREAD.value,
-        "anti_affinity": BEST_APART[role],
-        "affinity": None,
-        "require": {},
-        "prefer": {},
-        "avoid": {},
-        "storage_class": "",
-    }
+    return {**NO_RULES, "anti_affinity": BEST_APART[role], "affinity": None}
 
 
 def of_control_planes(cluster: Cluster) -> dict[str, Any]:
@@ -53,12 +45,6 @@ def group(rules: Rules, key: str, members: Sequence[UUID]) -> Group:
         together=Together(affinity["mode"]) if affinity else None,
         level=Level(affinity["level"]) if affinity else Level.HOST,
     )
-
-
-def of_ask(rules: Rules) -> dict[str, Any]:
-    """What an ask says of them beside its group."""
-    labels = {kind: tuple(sorted(rules[kind].items())) for kind in ("require", "prefer", "avoid")}
-    return {"policy": Policy(rules["policy"]), "storage_class": rules["storage_class"] or None, **labels}
 
 
 def check_storage(rules: Iterable[tuple[str, Rules]], zones: Sequence[Zone]) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from django.utils import timezone
 
 from facet.rest.ids import uuid7
-from scheduler.core.ask import Ask, Policy
+from scheduler.core.ask import Ask
 from tenants.models import Project
 
 from .ground import Ground, ground
 from .models import VM, VM_KIND
+from .rules import of_ask
 
 ROLE = "vm"  # what the asks of a request are called together
 
@@ -25,7 +26,6 @@ class Wish:
     ground: Ground
     vms: Sequence[VM]
     asks: Sequence[Ask]
-    policy: Policy
 
 
 def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
@@ -44,14 +44,13 @@ def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
         "zones": tuple(zone.id for zone in where.zones),
         "pools": tuple(where.pool_ids.values()),
         "networks": tuple({net.id: None for nets in where.networks.values() for net in nets}),
-        "storage_class": rules["storage_class"] or None,
-        **{kind: tuple(sorted(rules[kind].items())) for kind in ("require", "prefer", "avoid")},
+        **of_ask(rules),
     }
     asks = [
         Ask(key=vm.id, name=vm.name, role=ROLE, vcpu=vm.vcpu, memory_mib=vm.memory_mib, disk_gib=vm.disk_gib, **asked)
         for vm in vms
     ]
-    return Wish(where, vms, asks, Policy(rules["policy"]))
+    return Wish(where, vms, asks)
 
 
 def _vm(name: str, data: Mapping[str, Any], where: Ground) -> VM:

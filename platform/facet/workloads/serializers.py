@@ -12,6 +12,7 @@ from scheduler.core.ask import Policy
 from tenants.serializers import NamedSerializer
 
 from .models import VM, VmPhase
+from .rules import NO_RULES
 
 DEFAULT_FLAVOR = "small"
 MOST_ZONES = 16
@@ -19,9 +20,6 @@ MOST_LABELS = 16
 MOST_TRIED = 1000  # VMs in one dry run
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 LABEL_SENTENCE = "A label's name: letters, digits, '.', '_', '/' and '-', at most 63."
-NO_RULES: dict[str, Any] = {
-    "policy": Policy.SPREAD.value, "require": {}, "prefer": {}, "avoid": {}, "storage_class": ""
-}  # fmt: skip
 
 
 class HostLabelsField(serializers.DictField):

@@ -40,7 +40,6 @@ def decide(wish: Wish) -> Plan:
     """Room for all of them, outside any transaction. Raises Problem no_room with the reasons."""
     return ledger.decide(
         wish.asks,
-        policy=wish.policy,
         seed=wish.vms[0].id.int & 0xFFFF_FFFF,  # random bits: parallel requests do not chase one host
         flavors={"": wish.ground.shapes},
         zones=[zone.id for zone in wish.ground.zones],

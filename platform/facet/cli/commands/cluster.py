@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import resolve
 from ..client import Document
 from ..faults import NotFound, Usage
 from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
@@ -152,11 +151,7 @@ def rules(
 
 def find(session: Session, name: str, project: str) -> Document:
     """The cluster of this name in the project, or of this id."""
-    if resolve.is_id(name):
-        return session.api.get(f"clusters/{name}")
-    owner = session.project(project)
-    where = f"{(owner.get('tenant') or {}).get('name')}/{owner['name']}"
-    return resolve.one(session.api, "cluster", name, within=f"projects/{owner['id']}/clusters", where=where)
+    return session.in_project("cluster", "clusters", name, project)
 
 
 @app.command(
@@ -276,8 +271,6 @@ def delete(
     """Delete a cluster and all its machines."""
     session = Session(ctx, output)
     cluster = find(session, name, project)
-    session.confirm(f"Delete cluster {cluster['name']} and all its machines?", yes=yes)
-    answer = session.api.delete(f"clusters/{cluster['id']}")
-    session.finish(answer, "cluster", waiting=wait, timeout=timeout)
-    if wait or not answer:
-        session.printer.done(f"cluster {cluster['name']} deleted")
+    session.delete(
+        "cluster", "clusters", cluster, beside=" and all its machines", yes=yes, waiting=wait, timeout=timeout
+    )

@@ -259,11 +259,7 @@ def delete(
     """Give a pool's room back. Nothing may run in it."""
     session = Session(ctx, output)
     pool = _pool(session, name, tenant, project)
-    session.confirm(f"Delete pool {pool['name']}?", yes=yes)
-    answer = session.api.delete(f"pools/{pool['id']}")
-    session.finish(answer, "pool", waiting=wait, timeout=timeout)
-    if wait or not answer:
-        session.printer.done(f"pool {pool['name']} deleted")
+    session.delete("pool", "pools", pool, yes=yes, waiting=wait, timeout=timeout)
 
 
 def _survival(survives: bool | None, zones: list[str]) -> dict[str, Any]:

@@ -169,11 +169,7 @@ def delete(
     """Forget a site that has no zones."""
     session = Session(ctx, output)
     site = resolve.one(session.api, "site", name)
-    session.confirm(f"Delete site {site['name']}?", yes=yes)
-    answer = session.api.delete(f"sites/{site['id']}")
-    session.finish(answer, "site", waiting=wait, timeout=timeout)
-    if wait or not answer:
-        session.printer.done(f"site {site['name']} deleted")
+    session.delete("site", "sites", site, yes=yes, waiting=wait, timeout=timeout)
 
 
 @app.command(epilog=examples("facet site hosts dc1", "facet site hosts dc1 --zone az1"))

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import resolve
 from ..client import Document
 from ..faults import Usage
 from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
@@ -95,11 +94,7 @@ def labels(said: Sequence[str], *, option: str) -> dict[str, str]:
 
 def find(session: Session, name: str, project: str) -> Document:
     """The VM of this name in the project, or of this id."""
-    if resolve.is_id(name):
-        return session.api.get(f"vms/{name}")
-    owner = session.project(project)
-    where = f"{(owner.get('tenant') or {}).get('name')}/{owner['name']}"
-    return resolve.one(session.api, "vm", name, within=f"projects/{owner['id']}/vms", where=where)
+    return session.in_project("vm", "vms", name, project)
 
 
 @app.command(
@@ -163,8 +158,4 @@ def delete(
     """Delete a VM and its disk. A cluster's machine goes with its cluster."""
     session = Session(ctx, output)
     vm = find(session, name, project)
-    session.confirm(f"Delete VM {vm['name']} and its disk?", yes=yes)
-    answer = session.api.delete(f"vms/{vm['id']}")
-    session.finish(answer, "vm", waiting=wait, timeout=timeout)
-    if wait or not answer:
-        session.printer.done(f"vm {vm['name']} deleted")
+    session.delete("vm", "vms", vm, beside=" and its disk", yes=yes, waiting=wait, timeout=timeout)

@@ -185,11 +185,7 @@ def delete(
     """Give a zone's hosts back. Nothing may be in use there."""
     session = Session(ctx, output)
     zone = resolve.one(session.api, "zone", name)
-    session.confirm(f"Delete zone {zone['name']}?", yes=yes)
-    answer = session.api.delete(f"zones/{zone['id']}")
-    session.finish(answer, "zone", waiting=wait, timeout=timeout)
-    if wait or not answer:
-        session.printer.done(f"zone {zone['name']} deleted")
+    session.delete("zone", "zones", zone, yes=yes, waiting=wait, timeout=timeout)
 
 
 @app.command(epilog=examples("facet zone drain az1 --wait"))
