@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +67,7 @@ def facet(
 
 @pytest.fixture
 def spawn(server: Server, home: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start the command as a process of its own."""
+    """Start the command as a process of its own, as a terminal would: a test run in the background ignores Ctrl-C."""
 
     def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         known = {
@@ -75,6 +77,7 @@ def spawn(server: Server, home: Path) -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(
             [sys.executable, "-m", "facet.cli.main", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=known,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     return start
