@@ -85,7 +85,8 @@ GUARDS = (
     ),
     Guard(
         "a holder has room once", "ledger_commit",
-        {"where a.holder in (select holder from unnest(lines)) and a.released is null;": "where false;"}, (ONCE,),
+        {"where a.holder in (select holder from unnest(lines)) and a.released is null;": "where false;",
+         "where a.released is null and a.holder in (select c.holder from unnest(lines) c)": "where false"}, (ONCE,),
         ONE_OWNER,
     ),
     Guard(
