@@ -1,4 +1,4 @@
 """Infrastructure: sites, zones, hosts, datastores, networks, flavors, images, add-ons; the drivers and the simulator.
 
-May import facet.operations and facet.rest. Begin with models.py, then drivers/base.py (the contract) and reconcile.py.
+May import facet.operations and facet.rest. Begin with models.py, then drivers/base (the contract) and reconcile.py.
 """

@@ -196,3 +196,23 @@ class Move(Owned, models.Model):
             models.UniqueConstraint(fields=["holder"], condition=Q(ended_at=None), name="one_open_move_per_holder"),
         ]
         indexes = [models.Index(fields=["host"], condition=Q(ended_at=None), name="move_open_by_host")]
+
+
+class VolumeClaim(Owned, models.Model):
+    """Room on a datastore that a volume holds: an Allocation without a host or a pool. Written by the ledger alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT)
+    project = models.ForeignKey(Project, models.PROTECT)
+    zone = models.ForeignKey(Zone, models.PROTECT, related_name="volume_claims")
+    datastore = models.ForeignKey(Datastore, models.PROTECT, related_name="volume_claims")
+    holder = models.UUIDField(help_text="the volume's id")
+    storage_gib = models.BigIntegerField()
+    created = models.DateTimeField()
+    released = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["holder"], condition=Q(released=None), name="one_live_claim_per_volume"),
+            models.CheckConstraint(condition=Q(storage_gib__gt=0), name="volume_claim_is_positive"),
+        ]

@@ -1,1 +1,1 @@
-"""Drivers: the contract (base.py), and who serves which kind of site (factory.py). Drivers import no Django."""
+"""Drivers: the contract (base/), and who serves which kind of site (factory.py). Drivers import no Django."""

@@ -18,6 +18,7 @@ from .base import (
     FolderSpec,
     GoneOutcome,
     HostFacts,
+    HostRule,
     HostState,
     InFlight,
     Inventory,
@@ -27,6 +28,7 @@ from .base import (
     PoolSpec,
     Power,
     Refused,
+    RuleFacts,
     SiteCheck,
     TaskFacts,
     TaskState,
@@ -37,12 +39,18 @@ from .base import (
 )
 from .extraconfig import KEY, METADATA, USERDATA, VERSION, packed, unpacked
 from .names import place_name
+from .simulated.images import Images
+from .simulated.lifecycle import Lifecycle
+from .simulated.networks import Networks
+from .simulated.privileges import Privileges
+from .simulated.snapshots import Snapshots
+from .simulated.volumes import Volumes
 from .simulator_way import Document, Way, driver_error
 
 LOOKS = 4
 
 
-class SimulatorDriver:
+class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privileges):
     """One simulated datacenter. Thread-safe; makes no call before the first verb."""
 
     def __init__(self, connection: Connection) -> None:
@@ -195,22 +203,19 @@ class SimulatorDriver:
                 outcomes[key] = NotReady("The VM is still there.") if isinstance(gone, VmFacts) else gone
         return outcomes
 
-    def ensure_rule(self, rule: AntiAffinityRule) -> None:
+    def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
+        if isinstance(rule, HostRule):
+            raise Refused("This layer does not do that yet.", code="not_supported")
         self._way.ask("rule", name=rule.name, vm_keys=[str(key) for key in rule.vm_keys])
 
     def ensure_no_rule(self, name: str) -> None:
         self._way.ask("no_rule", name=name)
 
+    def rules(self) -> tuple[RuleFacts, ...]:
+        return ()
+
     def console_log(self, key: UUID) -> str:
         return str(self._way.ask("console", key=str(key))["text"])
-
-    # --- network and storage ---------------------------------------------------------------------------------------
-
-    def isolation(self) -> str:
-        return "l2"
-
-    def policies(self) -> tuple[str, ...]:
-        return ()
 
     def close(self) -> None:
         self._way.close()

@@ -224,7 +224,7 @@ def test_no_transaction_is_open_while_a_site_is_tried(admin, monkeypatch):
         def close(self):
             seen.append("closed")
 
-    monkeypatch.setattr("infra.views.factory.connect", Watching)
+    monkeypatch.setattr("infra.views.sites.factory.connect", Watching)
     id = admin.post("sites", WAY)["site"]["id"]
     assert admin.post(f"sites/{id}/check")["ok"] is False
     assert admin.post("sites/check", WAY)["ok"] is False

@@ -12,11 +12,13 @@ from ..base import (
     DriverError,
     FolderSpec,
     GoneOutcome,
+    HostRule,
     Inventory,
     MoveSpec,
     PoolSpec,
     Power,
     Refused,
+    RuleFacts,
     SiteCheck,
     TaskFacts,
     VmFacts,
@@ -26,14 +28,20 @@ from ..base import (
 from . import places, relocation, rules, tasks, vms
 from .digests import Digests
 from .finding import Finder
+from .images import Images
 from .inventory import Look
+from .lifecycle import Lifecycle
+from .networks import Networks
+from .privileges import Privileges
 from .session import Session
+from .snapshots import Snapshots
+from .volumes import Volumes
 from .watch import Watch
 
 SIMULATORS = ("simulator", "vcsim", "govmomi")
 
 
-class VsphereDriver:
+class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privileges):
     """One vCenter. Thread-safe; one session for all threads of a process, opened at the first call."""
 
     def __init__(self, connection: Connection) -> None:
@@ -107,23 +115,20 @@ class VsphereDriver:
     def ensure_no_vms(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
         return vms.ensure_no_vms(self._finder, keys)
 
-    def ensure_rule(self, rule: AntiAffinityRule) -> None:
+    def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
+        if isinstance(rule, HostRule):
+            raise Refused("This layer does not do that yet.", code="not_supported")
         rules.ensure_rule(self._session, rule, list(self._finder.find(rule.vm_keys).values()))
 
     def ensure_no_rule(self, name: str) -> None:
         rules.ensure_no_rule(self._session, name)
 
+    def rules(self) -> tuple[RuleFacts, ...]:
+        return ()
+
     def console_log(self, key: UUID) -> str:
         """vCenter keeps no console text."""
         return ""
-
-    # --- network and storage ---------------------------------------------------------------------------------------
-
-    def isolation(self) -> str:
-        return "l2"
-
-    def policies(self) -> tuple[str, ...]:
-        return ()
 
     def close(self) -> None:
         self._watch.close()

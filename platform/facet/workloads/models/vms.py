@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from facet.rest.ids import uuid7
 from facet.rest.owned import Owned
-from infra.models import Host, Image, PhysicalNetwork, Zone
+from infra.models import Image, PhysicalNetwork, Zone
 from tenants.models import Project, Tenant
 
 VM_KIND = "vm"  # of operations and events about a VM, and of the wakeup that looks after one of its own
@@ -50,6 +50,19 @@ class VM(Owned, models.Model):
         max_length=16, default="on", help_text="on: it is booted; off: it is made, and left"
     )
     address = models.GenericIPAddressField(null=True)
+    addresses = models.JSONField(default=list, help_text="all that its guest has told; the first one first")
+    adopted = models.BooleanField(default=False, help_text="Facet did not make it: nothing on it is changed")
+    drift = models.JSONField(
+        null=True, help_text="what differs at the site: [{field, wanted, seen, since}]; null: nothing"
+    )
+    guest_id = models.CharField(max_length=63, blank=True, default="", help_text="of an empty VM: its guest's type")
+    source_id = models.UUIDField(null=True, help_text="the VM that it is a clone of")
+    source_snapshot_id = models.UUIDField(null=True)
+    ssh_keys = models.JSONField(default=list, help_text="public keys that its guest lets in")
+    user_data_sealed = models.BinaryField(null=True, help_text="cloud-config, until it has booted")
+    stop_asked_at = models.DateTimeField(null=True, help_text="when its guest was asked to shut down")
+    stop_within_s = models.IntegerField(default=120, help_text="then it is powered off; 0: at once")
+    restart_wanted = models.BooleanField(default=False, help_text="it goes off, and on again")
     booted_at = models.DateTimeField(null=True, help_text="when Facet last powered it on")
     wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")
     seen_at = models.DateTimeField(null=True, help_text="last time the site showed it")
@@ -83,37 +96,3 @@ class ProjectFolder(Owned, models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "zone"], name="one_folder_per_project_and_zone")]
-
-
-class DrainPhase(models.TextChoices):
-    """running -> drained | cancelled | failed; a resumed one is closed. While it is running nothing new comes."""
-
-    RUNNING = "running"
-    DRAINED = "drained"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-class Drain(models.Model):
-    """A host, or all hosts of a zone, being emptied. A platform table: it moves VMs of any tenant."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    zone = models.ForeignKey(Zone, models.PROTECT, related_name="drains")
-    host = models.ForeignKey(Host, models.PROTECT, null=True, related_name="drains", help_text="null: the whole zone")
-    phase = models.CharField(max_length=16, choices=DrainPhase, default=DrainPhase.RUNNING)
-    reason = models.JSONField(null=True)
-    total = models.IntegerField(default=0, help_text="VMs that stood there when it began")
-    generation = models.BigIntegerField(default=1)
-    created_at = models.DateTimeField(auto_now_add=True)
-    ended_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["zone", "host"],
-                condition=Q(ended_at=None),
-                nulls_distinct=False,
-                name="one_drain_at_a_time",
-                violation_error_message="It is being drained already.",
-            )
-        ]

@@ -1,0 +1,77 @@
+"""Shapes of what IT sends and what people get. Nothing secret is ever in an answer."""
+
+from __future__ import annotations
+
+from .catalogue import (
+    AddonRequest,
+    AddonSerializer,
+    FlavorSerializer,
+    ImageRequest,
+    ImageSerializer,
+    VersionSerializer,
+    VersionsSerializer,
+)
+from .forms import ASK_IT, IMAGE_NAME, MANIFEST_BYTES, VERSION, FaultReasonSerializer, Pattern, PlaceSerializer
+from .sites import (
+    CheckSerializer,
+    DatastoreSerializer,
+    FaultSerializer,
+    HostSerializer,
+    NetworkSerializer,
+    SiteChange,
+    SiteRequest,
+    SiteSerializer,
+    TemplateSerializer,
+    WaySerializer,
+)
+from .zones import (
+    AddressesSerializer,
+    NamesField,
+    Overcommit,
+    ResourceSerializer,
+    SelectorField,
+    StorageClassChange,
+    StorageClassRequest,
+    StorageClassSerializer,
+    ZoneChange,
+    ZoneRequest,
+    ZoneSerializer,
+)
+
+__all__ = [
+    "ASK_IT",
+    "IMAGE_NAME",
+    "MANIFEST_BYTES",
+    "VERSION",
+    "AddonRequest",
+    "AddonSerializer",
+    "AddressesSerializer",
+    "CheckSerializer",
+    "DatastoreSerializer",
+    "FaultReasonSerializer",
+    "FaultSerializer",
+    "FlavorSerializer",
+    "HostSerializer",
+    "ImageRequest",
+    "ImageSerializer",
+    "NamesField",
+    "NetworkSerializer",
+    "Overcommit",
+    "Pattern",
+    "PlaceSerializer",
+    "ResourceSerializer",
+    "SelectorField",
+    "SiteChange",
+    "SiteRequest",
+    "SiteSerializer",
+    "StorageClassChange",
+    "StorageClassRequest",
+    "StorageClassSerializer",
+    "TemplateSerializer",
+    "VersionSerializer",
+    "VersionsSerializer",
+    "WaySerializer",
+    "ZoneChange",
+    "ZoneRequest",
+    "ZoneSerializer",
+]

@@ -1,0 +1,38 @@
+"""Views: shape in, one call, answer out."""
+
+from __future__ import annotations
+
+from .catalogue import AddonEndpoint, FlavorEndpoint, ImageEndpoint, VersionEndpoint
+from .receipts import Inspected, receipt
+from .sites import (
+    CheckEndpoint,
+    DatastoreEndpoint,
+    HostEndpoint,
+    NetworkEndpoint,
+    SiteEndpoint,
+    SitePartEndpoint,
+    TemplateEndpoint,
+    first_contact,
+)
+from .zones import StorageClassEndpoint, StorageClassView, ZoneEndpoint, ZoneStorageClassEndpoint
+
+__all__ = [
+    "AddonEndpoint",
+    "CheckEndpoint",
+    "DatastoreEndpoint",
+    "FlavorEndpoint",
+    "HostEndpoint",
+    "ImageEndpoint",
+    "Inspected",
+    "NetworkEndpoint",
+    "SiteEndpoint",
+    "SitePartEndpoint",
+    "StorageClassEndpoint",
+    "StorageClassView",
+    "TemplateEndpoint",
+    "VersionEndpoint",
+    "ZoneEndpoint",
+    "ZoneStorageClassEndpoint",
+    "first_contact",
+    "receipt",
+]
