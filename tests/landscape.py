@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from facet.clusters.models import Cluster, ClusterPhase, Node, NodePhase, NodePool, NodeRole
 from facet.operations.models import Operation
-from facet.workloads.models import VM, VmPhase
+from facet.workloads.models import VM, VM_KIND, VmPhase
 from infra.models import Host, Image, Site, SitePhase, Template, Zone, ZonePhase
 from tenants.models import Project
 from tests.factories import as_system
@@ -68,6 +68,18 @@ def cluster(project: Project, zone: Zone, name: str = "shop", *, ready: bool = T
                 **owner, cluster=made, pool=pool if number else None, vm=vm, role=role, name=short, ready=up,
                 phase=NodePhase.READY if up else NodePhase.PROVISIONING, observed_at=now if up else None,
             )  # fmt: skip
+    return made
+
+
+def machine(project: Project, zone: Zone, name: str, **more: Any) -> VM:
+    """A VM that runs and that a team asked for itself."""
+    shape = {"vcpu": 2, "memory_mib": 4 * GIB, "disk_gib": 40, "power": "on", "seen_at": timezone.now()} | more
+    with as_system():
+        made = VM.objects.create(
+            tenant_id=project.tenant_id, project=project, zone=zone, name=name, owner_kind=VM_KIND,
+            phase=VmPhase.RUNNING, **shape,
+        )  # fmt: skip
+        VM.objects.filter(pk=made.pk).update(owner_id=made.id)
     return made
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test import Client, override_settings
 
 from facet.operations.models import Event
+from facet.workloads.models import Network, Volume
 from tests import factories, landscape
 
 
@@ -259,3 +260,22 @@ def test_a_form_is_taken_through_a_proxy_that_ends_tls_and_through_no_other(admi
         "/login", given, headers=through | {"Origin": "https://facet.example", "Referer": "https://facet.example/login"}
     )
     assert answer.status_code == status
+
+
+def test_a_project_shows_its_machines_and_what_differs_at_the_site(world):
+    acme, zone = world["acme"], world["zone"]
+    drift = [{"field": "vcpu", "wanted": 2, "seen": "<script>8", "since": "2026-01-01T00:00:00Z"}]
+    landscape.machine(acme.project, zone, "steady")
+    landscape.machine(acme.project, zone, "changed", drift=drift)
+    landscape.machine(world["other"].project, zone, "foreign")
+    with factories.as_system():
+        owner = {"tenant": acme.tenant, "project": acme.project, "zone": zone}
+        Volume.objects.create(**owner, name="data", size_gib=20)
+        Network.objects.create(**owner, name="inside", cidr="10.1.0.0/24")
+    page = text(session("acme-admin"), f"/projects/{acme.project.id}")
+    assert page.index("changed") < page.index("steady")
+    assert page.count("drift: vcpu") == 1
+    assert "asked for 2, seen &lt;script&gt;8" in page
+    for word in ("volume of 20 GiB", "10.1.0.0/24"):
+        assert word in page, word
+    assert "foreign" not in page

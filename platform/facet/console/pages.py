@@ -76,13 +76,16 @@ class ProjectPage(Page):
         living = Project.objects.filter(deleted_at=None).select_related("tenant")
         project = self.visible(living, pk, "project.read")
         place = {"tenant_id": project.tenant_id, "project_id": project.id}
-        clusters = reading.clusters(self.access, project)
+        clusters, machines = reading.clusters(self.access, project), reading.machines(self.access, project)
         return {
             "project": project,
             "limits": reading.limits(project.tenant, project) if self.access.may("project-quota.read", **place) else [],
             "clusters": clusters,
+            "machines": machines,
+            "networks": reading.networks(self.access, project),
+            "volumes": reading.volumes(self.access, project),
             "may_create": self.access.may("cluster.write", **place),
-            "busy": any(one.phase in reading.MOVING for one in clusters.rows),
+            "busy": any(one.phase in reading.MOVING for one in [*clusters.rows, *machines.rows]),
         }
 
 

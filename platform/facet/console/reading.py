@@ -13,13 +13,14 @@ from django.db.models.functions import Coalesce
 from facet.clusters.models import Cluster, ClusterPhase, Node, NodePhase
 from facet.operations.models import OPEN_PHASES, Operation, Phase
 from facet.rest.access import Access
+from facet.workloads.models import VM, VM_KIND, Network, VmPhase, Volume
 from infra.models import HostState, Site, Zone
 from tenants import quota
 from tenants.models import Project, Quota, Resource, Tenant
 
 FEW = 25  # rows of a table on a page that is no list
 PAGE = 50
-MOVING = (ClusterPhase.PENDING, ClusterPhase.BUILDING, ClusterPhase.UPDATING, ClusterPhase.DELETING)
+MOVING = (ClusterPhase.PENDING, ClusterPhase.BUILDING, ClusterPhase.UPDATING, ClusterPhase.DELETING, VmPhase.CLONING)
 TITLES = {
     Resource.VCPU: "vCPU",
     Resource.MEMORY_MIB: "Memory",
@@ -115,6 +116,23 @@ def clusters(access: Access, project: Project | None = None) -> Some:
 def nodes(cluster: Cluster) -> list[Node]:
     found = cluster.nodes.exclude(phase=NodePhase.GONE).select_related("vm", "pool", "vm__zone")
     return list(found.order_by("role", "name"))
+
+
+def machines(access: Access, project: Project) -> Some:
+    """VMs that a team asked for itself, those first that differ at their site from what was asked for."""
+    found = access.scope(VM.objects.filter(project=project, owner_kind=VM_KIND, deleted_at=None))
+    shown = found.select_related("zone__site").defer("zone__site__password_sealed", "user_data_sealed")
+    return Some.of(shown.order_by(F("drift").asc(nulls_last=True), "name"))
+
+
+def networks(access: Access, project: Project) -> Some:
+    found = access.scope(Network.objects.filter(project=project, deleted_at=None))
+    return Some.of(found.select_related("zone").order_by("name"))
+
+
+def volumes(access: Access, project: Project) -> Some:
+    found = access.scope(Volume.objects.filter(project=project, deleted_at=None))
+    return Some.of(found.select_related("zone", "wanted_by").order_by("name"))
 
 
 def limits(tenant: Tenant, project: Project | None = None) -> list[dict[str, Any]]:

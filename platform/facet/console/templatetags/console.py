@@ -35,6 +35,15 @@ def simulated(is_simulated: bool) -> SafeString | str:
 
 
 @register.simple_tag
+def drift(found: list[dict[str, Any]] | None) -> SafeString | str:
+    """A badge for what differs at its site from what was asked for."""
+    if not found:
+        return ""
+    fields = ", ".join(str(line["field"]) for line in found)
+    return format_html('<span class="tag drift" title="Differs at the site: {}">drift: {}</span>', fields, fields)
+
+
+@register.simple_tag
 def share(used: int, limit: int | None, *, scarce: bool = True) -> SafeString:
     """A bar of `used` in `limit`. No limit, no bar; what is scarce warns by its colour when little is left."""
     if not limit:
