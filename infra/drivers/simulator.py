@@ -39,6 +39,8 @@ from .base import (
 )
 from .extraconfig import KEY, METADATA, USERDATA, VERSION, packed, unpacked
 from .names import place_name
+from .simulated.answers import outcome as _outcome
+from .simulated.answers import vm as _vm
 from .simulated.images import Images
 from .simulated.lifecycle import Lifecycle
 from .simulated.networks import Networks
@@ -249,12 +251,6 @@ def _differences(spec: VmSpec, seen: Document, built: bool) -> Document:
     return changes if built else changes | {"extra": packed(METADATA, spec.metadata)}
 
 
-def _outcome(answer: Document) -> VmFacts | InFlight | DriverError:
-    if "error" in answer:
-        return driver_error(answer["error"])
-    return InFlight(answer["task"], answer["doing"]) if "task" in answer else _vm(answer["vm"])
-
-
 def _task(task: Document | None) -> TaskFacts:
     if task is None:
         return TaskFacts(TaskState.VANISHED)
@@ -273,8 +269,3 @@ def _hosts(documents: Iterable[Document]) -> tuple[HostFacts, ...]:
         )
         for one in documents
     )
-
-
-def _vm(one: Document) -> VmFacts:
-    typed = {"key": UUID(one["key"]), "power": Power(one["power"]), "datastore_refs": tuple(one["datastore_refs"])}
-    return VmFacts(**one | typed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from infra.drivers.base import NotReady, Refused
 from infra.drivers.extraconfig import LARGEST_VALUE
@@ -41,6 +42,19 @@ def fits_datastore(state: State, ref: str, more_gib: int) -> None:
     free = state.free_gib(store)
     if more_gib > free:
         raise Refused(f"The datastore {store.name} has {free} GiB left; {more_gib} GiB are needed.", code="no_space")
+
+
+def grows(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
+    """Room for another size: on the host for the memory of a running VM, on the datastore for its disk."""
+    more_mib = int(changes.get("memory_mib", vm.memory_mib)) - vm.memory_mib
+    host = state.hosts[vm.host]
+    free = host.memory_mib - state.memory_on_mib[host.ref]
+    if vm.power == "on" and more_mib > max(0, free):
+        raise Refused(
+            f"The host {host.name} has {max(0, free)} MiB of memory left; {vm.name} needs {more_mib} MiB more.",
+            code="no_resources",
+        )
+    fits_datastore(state, vm.datastore, int(changes.get("disk_gib", vm.disk_gib)) - vm.disk_gib)
 
 
 def goes_together(state: State, vm: Vm) -> None:

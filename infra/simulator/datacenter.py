@@ -19,6 +19,7 @@ from .faults import Fault, Faults
 from .guesthouse import Guesthouse
 from .guests.house import House
 from .hand import Hand
+from .lifecycle import Lifecycle
 from .machines import Machines
 from .places import Places
 from .records import Template, Vm
@@ -60,6 +61,7 @@ class Datacenter:
         self.tasks = Tasks(self.state, self.faults, self.guests, tasks_kept_s)
         self.calls: Counter[str] = Counter()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
+        lifecycle = Lifecycle(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
             "about": self._about,
             "inventory": self._inventory,
@@ -73,6 +75,8 @@ class Datacenter:
             "power": machines.power,
             "move": machines.move,
             "destroy": machines.destroy,
+            "shut_down": lifecycle.shut_down,
+            "resize": lifecycle.resize,
             "folder": places.folder,
             "no_folder": places.no_folder,
             "pool": places.pool,
@@ -97,6 +101,7 @@ class Datacenter:
             "delete-vm": hand.delete_vm,
             "power-vm": hand.power_vm,
             "rename-vm": hand.rename_vm,
+            "guest": hand.guest,
             "move-vm": hand.move_vm,
             "lose-everything": hand.lose_everything,
         }

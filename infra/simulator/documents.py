@@ -64,6 +64,11 @@ def witness(one: Vm) -> bool:
     return one.extra.get(KEY) == one.key
 
 
+def tools(one: Vm) -> bool:
+    """Its guest has booted, and can be asked to shut down."""
+    return one.tools and one.power == "on" and bool(one.address)
+
+
 def vm(one: Vm) -> dict[str, Any]:
     return {
         "ref": one.ref,
@@ -80,6 +85,7 @@ def vm(one: Vm) -> dict[str, Any]:
         "folder_ref": one.folder,
         "datastore_refs": [one.datastore],
         "boot_data_present": one.extra.get(USERDATA, "") not in WIPED,
+        "tools": tools(one),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from infra.drivers.base import DriverError, NotReady, Refused, Unreachable
 
 READS = ("about", "inventory", "changes", "poll", "find", "console")
-TASKS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "move", "destroy")
+TASKS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
 WRITES = ("folder", "no_folder", "pool", "no_pool", "guestinfo", "power", "rule", "no_rule")
 VERBS = (*READS, *WRITES, *TASKS)
 CALLS = (
@@ -22,6 +22,8 @@ CALLS = (
     *WRITES,
     "clone",
     "reconfigure",
+    "shut_down",
+    "resize",
     "move",
     "destroy",
 )  # what a client calls; `power` begins the other tasks

@@ -146,6 +146,18 @@ class Hand:
             self._state.put(vm)
         return {}
 
+    def guest(
+        self, key: str, tools: bool | None = None, deaf: bool | None = None, hot_add: bool | None = None
+    ) -> Document:
+        """Whether a guest has tools, does nothing when it is asked to shut down, takes more vCPUs while it runs."""
+        vm = self._found(key)
+        with self._state.writing(by_call=True):
+            vm.tools = vm.tools if tools is None else bool(tools)
+            vm.deaf = vm.deaf if deaf is None else bool(deaf)
+            vm.hot_add = vm.hot_add if hot_add is None else bool(hot_add)
+            self._state.put(vm)
+        return {}
+
     def move_vm(self, key: str, host: str) -> Document:
         """To another host, running or not, as DRS would."""
         vm, there = self._found(key), _named(self._state.hosts, host, "host")

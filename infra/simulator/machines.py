@@ -5,31 +5,22 @@ A VM that is as it is asked to be is answered and not touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 from infra.drivers.base import DriverError, NotReady, Refused
 from infra.drivers.extraconfig import USERDATA, WIPED
 
 from . import admission, documents
+from .acts import Acts, Document
 from .admission import known
-from .faults import Faults
-from .records import Task, Template, Vm
-from .state import State
-from .tasks import Tasks
+from .records import Template, Vm
 
-Document = dict[str, Any]
 POWER_TASKS = {"on": "power_on", "off": "power_off", "suspended": "suspend"}
 
 
-class Machines:
-    def __init__(self, state: State, faults: Faults, tasks: Tasks) -> None:
-        self._state = state
-        self._faults = faults
-        self._tasks = tasks
-
+class Machines(Acts):
     def find(self, keys: Iterable[str]) -> Document:
         found = ((key, self._state.vm(key)) for key in keys)
         return {key: documents.detailed(vm) for key, vm in found if vm is not None}
@@ -56,16 +47,6 @@ class Machines:
         return self._each(dict.fromkeys(keys), lambda key, _: self._destroy(key))
 
     # --- one at a time ---------------------------------------------------------------------------------------------
-
-    def _each(self, asked: Mapping[str, Any], act: Callable[[str, Any], Document]) -> Document:
-        answer: Document = {}
-        with self._state.writing(by_call=True):
-            for key, one in asked.items():
-                try:
-                    answer[key] = act(key, one)
-                except DriverError as error:
-                    answer[key] = documents.error(error)
-        return answer
 
     def _clone(self, asked: Document) -> Document:
         state = self._state
@@ -196,20 +177,3 @@ class Machines:
         self._refuse("destroy", vm.name)
         task = self._tasks.begin("destroy", vm)
         return {"gone": True} if task is None else {"task": task.ref, "doing": task.doing}
-
-    # --- small parts -----------------------------------------------------------------------------------------------
-
-    def _found(self, key: str) -> Vm:
-        vm = self._state.vm(key)
-        if vm is None:
-            raise Refused(f"There is no VM with the key {key}.", code="not_found")
-        return vm
-
-    def _refuse(self, verb: str, name: str) -> None:
-        error = self._faults.of_item(verb, "error", name)
-        if error is not None:
-            raise error
-
-    @staticmethod
-    def _answer(vm: Vm, task: Task | None) -> Document:
-        return {"vm": documents.vm(vm)} if task is None else {"task": task.ref, "doing": task.doing}

@@ -113,6 +113,9 @@ class Vm:
     making: bool = False
     has_been_on: bool = False
     task: str = ""  # what is being done to it
+    tools: bool = True  # its image carries the tools by which a guest is asked to shut down
+    deaf: bool = False  # its guest is asked, and does nothing
+    hot_add: bool = True  # vCPUs and memory may grow while it runs
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +24,19 @@ class _Table:
         self._fields: tuple[Field[Any], ...] = fields(kind)
         columns = [f"{one.name} {SQL_TYPES.get(str(one.type), 'TEXT')} NOT NULL" for one in self._fields]
         self.create = f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY (ref)) WITHOUT ROWID"
-        self.save = f"INSERT OR REPLACE INTO {self.name} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 our names
+        names = ", ".join(one.name for one in self._fields)
+        self.save = f"INSERT OR REPLACE INTO {self.name} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 our names
         self.remove = f"DELETE FROM {self.name} WHERE ref = ?"  # noqa: S608 our names
         self.load = f"SELECT {', '.join(one.name for one in self._fields)} FROM {self.name}"  # noqa: S608 our names
+
+    def add_columns(self, known: set[str]) -> list[str]:
+        """What brings a file of an older simulator to these columns: each with its record's own default."""
+        new = [one for one in self._fields if one.name not in known]
+        return [
+            f"ALTER TABLE {self.name} ADD COLUMN {one.name} {SQL_TYPES.get(str(one.type), 'TEXT')} NOT NULL "
+            f"DEFAULT {_literal(one)}"
+            for one in new
+        ]
 
     def row(self, record: Any) -> tuple[Any, ...]:
         return tuple(
@@ -40,6 +50,14 @@ class _Table:
             for one, value in zip(self._fields, row, strict=True)
         ]
         return self.kind(*values)
+
+
+def _literal(one: Field[Any]) -> str:
+    value = one.default_factory() if one.default_factory is not MISSING else one.default
+    if one.type in ("int", "float", "bool"):
+        return str(float(value) if one.type == "float" else int(value))
+    text = value if one.type == "str" else json.dumps(value)
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 TABLES: dict[type[Any], _Table] = {kind: _Table(kind) for kind in KINDS}
@@ -58,6 +76,9 @@ class Store:
         self._db.execute("CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
         for table in TABLES.values():
             self._db.execute(table.create)
+            known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table.name})")}
+            for change in table.add_columns(known):
+                self._db.execute(change)
 
     def close(self) -> None:
         self._db.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 from infra.drivers.base import DriverError, NotReady
 
-from .admission import fits_datastore, fits_host, goes_together, reaches
+from .admission import fits_host, goes_together, grows, reaches
 from .faults import Faults
 from .guesthouse import Guesthouse
 from .records import Task, Vm
@@ -126,14 +126,14 @@ class Tasks:
         if task.doing == "clone":
             goes_together(self._state, vm)  # its pool may have gone meanwhile
             vm.making = False
-        elif task.doing == "reconfigure":
+        elif task.doing in ("reconfigure", "resize"):
             _change(self._state, vm, task.changes)
         elif task.doing == "power_on":
             fits_host(self._state, vm)
             vm.power, vm.has_been_on = "on", True
             self._guests.order("on", vm)
-        elif task.doing in ("power_off", "suspend"):
-            vm.power, vm.address = "off" if task.doing == "power_off" else "suspended", ""
+        elif task.doing in ("power_off", "suspend", "shut_down"):
+            vm.power, vm.address = "suspended" if task.doing == "suspend" else "off", ""
             self._guests.order("off", vm)
         elif task.doing == "move":
             _arrive(self._state, vm, task.changes)
@@ -154,7 +154,7 @@ def _arrive(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
 
 
 def _change(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
-    fits_datastore(state, vm.datastore, int(changes.get("disk_gib", vm.disk_gib)) - vm.disk_gib)
+    grows(state, vm, changes)
     for name in ("vcpu", "memory_mib", "disk_gib"):
         setattr(vm, name, int(changes.get(name, getattr(vm, name))))
     vm.network = str(changes.get("network", vm.network))

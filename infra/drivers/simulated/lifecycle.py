@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from uuid import UUID
 
-from ..base import Refused, SizeSpec, VmOutcome
+from ..base import SizeSpec, VmOutcome
+from .answers import outcome
 from .parts import Parts
 
 
@@ -13,7 +15,11 @@ class Lifecycle(Parts):
     """See infra.drivers.base."""
 
     def shut_down(self, keys: Iterable[UUID]) -> Mapping[UUID, VmOutcome]:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        wanted = list(dict.fromkeys(keys))
+        answers = self._way.ask("shut_down", keys=[str(key) for key in wanted]) if wanted else {}
+        return {key: outcome(answers[str(key)]) for key in wanted}
 
     def ensure_size(self, sizes: Mapping[UUID, SizeSpec]) -> Mapping[UUID, VmOutcome]:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        wanted = {str(key): asdict(size) for key, size in sizes.items()}
+        answers = self._way.ask("resize", sizes=wanted) if wanted else {}
+        return {key: outcome(answers[str(key)]) for key in sizes}
