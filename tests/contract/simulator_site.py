@@ -77,6 +77,9 @@ class Simulator:
     def power_off(self, key: UUID) -> None:
         self.hand("power-vm", key=str(key), power="off")
 
+    def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
+        self.hand("guest", key=str(key), tools=tools, deaf=deaf, hot_add=hot_add)
+
     def rename_vm(self, key: UUID, name: str) -> None:
         self.hand("rename-vm", key=str(key), name=name)
 

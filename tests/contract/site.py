@@ -34,6 +34,9 @@ class ByHand(Protocol):
 
     def power_off(self, key: UUID) -> None: ...
 
+    def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
+        """Whether tools run in a VM's guest, it never ends to shut down, it takes a larger size while it runs."""
+
     def rename_vm(self, key: UUID, name: str) -> None: ...
 
     def fail_clone(self, name: str) -> None:

@@ -67,6 +67,21 @@ class VcenterByHand:
     def power_off(self, key: UUID) -> None:
         WaitForTask(self._vm(key).PowerOffVM_Task(), self.si)
 
+    def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
+        """vcsim's guests have no tools: it is told what they would say, and our front end what a guest does."""
+        status = "guestToolsRunning" if tools else "guestToolsNotRunning"
+        said = {
+            "SET.guest.toolsRunningStatus": status,
+            "SET.guest.guestState": "running",
+            "vcsim.deaf": "yes" if deaf else "",
+        }
+        edit = vim.vm.ConfigSpec(
+            cpuHotAddEnabled=hot_add,
+            memoryHotAddEnabled=hot_add,
+            extraConfig=[vim.option.OptionValue(key=name, value=value) for name, value in said.items()],
+        )
+        WaitForTask(self._vm(key).ReconfigVM_Task(spec=edit), self.si)
+
     def rename_vm(self, key: UUID, name: str) -> None:
         WaitForTask(self._vm(key).Rename_Task(name), self.si)
 

@@ -92,6 +92,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.reconfigure(w, r, body)
 	case "RelocateVM_Task":
 		f.relocate(w, r, body)
+	case "ShutdownGuest":
+		f.shutDown(w, r, body)
 	case "Destroy_Task", "UnregisterVM":
 		answer := f.ask(r, body)
 		if this := method(body); this != nil && this.This.Type == "VirtualMachine" {

@@ -26,6 +26,7 @@ NOT_NOW = (
     vmodl.fault.RequestCanceled,
 )
 NO_SPACE = (vim.fault.NoDiskSpace, vim.fault.InsufficientStorageSpace, vim.fault.InsufficientDisks)
+NEEDS_OFF = (vim.fault.CpuHotPlugNotSupported, vim.fault.MemoryHotPlugNotSupported)
 WRONG = (
     vmodl.fault.InvalidArgument,
     vmodl.fault.NotSupported,
@@ -47,6 +48,10 @@ def driver_error(fault: Any) -> DriverError:
         return Refused(f"The vCenter user lacks the privilege {fault.privilegeId or '?'}: {said}", code="no_permission")
     if isinstance(fault, vim.fault.DuplicateName):
         return Refused(f"The name {fault.name!r} is taken there already.", code="name_taken")
+    if isinstance(fault, vim.fault.ToolsUnavailable):
+        return Refused(f"The guest cannot be asked: {said}", code="no_guest_tools")
+    if isinstance(fault, NEEDS_OFF):
+        return Refused(f"A running VM does not take this size: {said}", code="needs_power_off")
     if isinstance(fault, NOT_NOW):
         return NotReady(f"The vCenter is busy with this object: {said}")
     if isinstance(fault, NO_SPACE):

@@ -14,11 +14,12 @@ from pyVmomi import vim
 from ..base import Connection, DriverError, Power
 from ..extraconfig import GUESTINFO, VERSION
 from . import properties, shape, tasks
-from .machine import VM_PROPERTIES, Machine
+from .machine import TOOLS_RUN, VM_PROPERTIES, Machine
 from .session import Session
 from .watch import Watch
 
 ADDRESS = "SET.guest.ipAddress"  # how govmomi's simulator is told what a guest's tools would say
+TOOLS = "SET.guest.toolsRunningStatus"
 WRITE_S = 10.0
 
 
@@ -80,7 +81,7 @@ class GuestSite:
     def report(self, guest: Guest, address: str) -> DriverError | None:
         """Let the vCenter show this address for the guest."""
         vm = self._session.object(vim.VirtualMachine, guest.ref)
-        edit = vim.vm.ConfigSpec(extraConfig=shape.extra_config({ADDRESS: address}))
+        edit = vim.vm.ConfigSpec(extraConfig=shape.extra_config({ADDRESS: address, TOOLS: TOOLS_RUN}))
         try:
             task = self._session.call(vm.ReconfigVM_Task, spec=edit)
         except DriverError as error:

@@ -27,6 +27,7 @@ LIGHT = (
     "runtime.powerState",
     "runtime.host",
     "guest.ipAddress",
+    "guest.toolsRunningStatus",
     "resourcePool",
     "parent",
     "parentVApp",
@@ -35,6 +36,7 @@ LIGHT = (
 VM_PROPERTIES = LIGHT + HEAVY
 POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 GIB = 1 << 30
+TOOLS_RUN = "guestToolsRunning"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Machine:
     template: bool
     vmx: str
     change_version: str | None
+    tools: bool
 
     @classmethod
     def of(cls, found: Found) -> Machine | None:
@@ -82,6 +85,7 @@ class Machine:
             template=bool(found.get("config.template")),
             vmx=str(found.get("config.files.vmPathName", "")),
             change_version=found.get("config.changeVersion") or None,
+            tools=power is Power.ON and found.get("guest.toolsRunningStatus") == TOOLS_RUN,
         )
 
     @property
@@ -145,6 +149,7 @@ class Machine:
             folder_ref=ref_of(self.folder, vim.Folder) if self.folder is not None else None,
             datastore_refs=self.datastores,
             boot_data_present=self.extra.get(USERDATA, "") not in WIPED,
+            tools=self.tools,
         )
 
 

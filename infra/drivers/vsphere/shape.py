@@ -97,7 +97,11 @@ def edit(machine: Machine, spec: VmSpec, around: Surroundings) -> Any:
         made.memoryMB, right = spec.memory_mib, False
     if not built(machine, spec):
         made.extraConfig, right = extra_config(packed(METADATA, spec.metadata)), False
-    changes = [change for change in (_disk(machine, spec), _card(machine, around.backing(spec))) if change is not None]
+    changes = [
+        change
+        for change in (grown_disk(machine, spec.disk_gib), _card(machine, around.backing(spec)))
+        if change is not None
+    ]
     if changes:
         made.deviceChange, right = changes, False
     if right:
@@ -114,12 +118,17 @@ def detachment(disks: tuple[Any, ...]) -> Any:
     )
 
 
-def _disk(machine: Machine, spec: VmSpec) -> Any:
-    disks = sorted(machine.own_disks, key=lambda disk: (disk.controllerKey or 0, disk.unitNumber or 0))
-    missing = spec.disk_gib * GIB - sum(disk_bytes(disk) for disk in disks)
-    if missing <= 0 or not disks:
+def first_disk(machine: Machine) -> Any:
+    """The disk that grows with a VM's size: its own first one, or None."""
+    return min(machine.own_disks, key=lambda disk: (disk.controllerKey or 0, disk.unitNumber or 0), default=None)
+
+
+def grown_disk(machine: Machine, disk_gib: int) -> Any:
+    """The change that gives a VM's own disks this size together; None where they have it."""
+    first = first_disk(machine)
+    missing = disk_gib * GIB - sum(disk_bytes(disk) for disk in machine.own_disks)
+    if missing <= 0 or first is None:
         return None
-    first = disks[0]
     first.capacityInBytes = disk_bytes(first) + missing
     first.capacityInKB = first.capacityInBytes // 1024
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=first)
