@@ -50,6 +50,8 @@ def world(database):
     zone = landscape.site()
     shop = landscape.cluster(acme.project, zone, "shop")
     landscape.operation(shop)
+    seen = {"field": "memory_mib", "wanted": 4096, "seen": 8192, "since": "2026-01-01T00:00:00+00:00"}
+    landscape.machine(acme.project, zone, "builder", drift=[seen], address="127.44.2.90")
     tools = landscape.cluster(acme.project, zone, "tools", ready=False, workers=2)
     landscape.operation(tools, "running")
     detail = "There is no room in az1 for 1 of 3 machines: 4 hosts lack memory."
