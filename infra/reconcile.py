@@ -15,7 +15,7 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import capacity, looks, outside
+from . import budgets, capacity, looks, outside
 from .drivers import base
 from .looks import AnotherSite, Look
 from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Zone, ZonePhase
@@ -85,6 +85,7 @@ def _active(turn: Turn, found: Site, look: Look, check: base.SiteCheck) -> Outco
                 "phase", "reason", "product", "instance_id", "simulated", "address_network", "observed_generation",
             ]
         )  # fmt: skip
+        budgets.keep_within(same)
         if was == SitePhase.FAILING:
             events.record("site.active", by=SYSTEM, kind="site", id=found.id, name=found.name, message="It answers.")
         operations.succeed("site", found.id, generation=found.generation, asked_before=look.began)

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
-from facet.operations import engine, events
+from facet.operations import circuits, engine, events
 from facet.operations import services as operations
 from facet.operations.models import Operation
 from facet.operations.wakeups import wake
@@ -22,7 +23,7 @@ from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
-from . import capacity, endpoints, outside
+from . import budgets, capacity, endpoints, outside
 from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -80,11 +81,20 @@ def certificates(pem: str) -> str:
 
 
 def add_site(
-    *, name: str, driver: str, endpoint: str, username: str, password: str, ca_pem: str, by: Actor
+    *,
+    name: str,
+    driver: str,
+    endpoint: str,
+    username: str,
+    password: str,
+    ca_pem: str,
+    by: Actor,
+    budget: int | None = None,
 ) -> tuple[Site, Operation]:
     """Keep the way to a site, its password sealed; a worker connects and takes its inventory."""
     ca_pem = check_connection(driver=driver, endpoint=endpoint, ca_pem=ca_pem)
     site = Site(id=uuid7(), name=name, driver=driver, endpoint=endpoint, username=username, ca_pem=ca_pem)
+    site.budget = budget or settings.FACET_SITE_BUDGET
     site.password_sealed = secrets.seal(password.encode(), owner=outside.owner(site.id))
     try:
         with transaction.atomic():
@@ -107,6 +117,8 @@ def update_site(*, site: Site, changes: dict[str, Any], by: Actor) -> tuple[Site
     password = changes.pop("password", None)
     if password is not None:
         changes["password_sealed"] = secrets.seal(password.encode(), owner=outside.owner(site.id))
+    if "budget" in changes:
+        budgets.check(site, changes["budget"])
     living = Site.objects.filter(pk=site.pk, generation=site.generation, deleted_at=None)
     if not living.exclude(phase=SitePhase.DELETING).update(
         **changes | {"ca_pem": ca_pem, "generation": site.generation + 1}
@@ -114,6 +126,7 @@ def update_site(*, site: Site, changes: dict[str, Any], by: Actor) -> tuple[Site
         raise Conflict("Someone else changed the site at this moment. Look again.")
     site.refresh_from_db()
     operation = operations.start("site.update", target=target(site), by=by, generation=site.generation)
+    circuits.close(site.id)  # what kept it from answering may be mended: it is tried at once
     wake("site", site.id, site_id=site.id)
     return site, operation
 

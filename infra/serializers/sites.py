@@ -6,8 +6,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from rest_framework import serializers
 
-from facet.rest.fields import NameField, StrictSerializer, Text
+from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 
+from ..budgets import MOST_IN_FLIGHT
 from ..models import (
     Datastore,
     Host,
@@ -32,8 +33,8 @@ class SiteSerializer(serializers.ModelSerializer):
         model = Site
         fields = [
             "id", "name", "driver", "endpoint", "username", "ca_sha256", "phase", "reason", "product", "simulated",
-            "address_network", "held_back", "vms_seen", "last_synced_at", "generation", "observed_generation",
-            "created_at",
+            "address_network", "budget", "held_back", "vms_seen", "last_synced_at", "generation",
+            "observed_generation", "created_at",
         ]  # fmt: skip
 
     def get_ca_sha256(self, site: Site) -> list[str]:
@@ -56,10 +57,13 @@ class WaySerializer(StrictSerializer):
 
 
 class SiteRequest(WaySerializer):
-    pass
+    budget = WholeNumber(
+        minimum=1, maximum=MOST_IN_FLIGHT, required=False, help_text="Tasks that it may have in flight for Facet."
+    )
 
 
 class SiteChange(StrictSerializer):
+    budget = WholeNumber(minimum=1, maximum=MOST_IN_FLIGHT, required=False)
     endpoint = Text(max_length=255, required=False)
     username = Text(max_length=255, required=False, allow_blank=True)
     password = Text(max_length=1024, required=False, allow_blank=True, trim_whitespace=False)

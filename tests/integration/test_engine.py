@@ -368,7 +368,14 @@ def test_leases_are_fair_between_sites_and_tenants(slot, settings):
         wake(tenant_id=big, site_id=full)
     leases = [future.result() for future in [slot(wakeups.take) for _ in range(8)]]
     taken = [lease for lease in leases if lease]
-    assert len(taken) == 4  # half the slots at most for one site, whoever asks at the same moment
+    assert len(taken) == 3  # of half the slots for one site a tenant leaves one, whoever asks at the same moment
+    newcomer = wake(tenant_id=small, site_id=full)
+    assert wakeups.take().key == newcomer
+    assert wakeups.take() is None
+    wakeups.finish(taken.pop())
+    taken.append(wakeups.take())
+    assert (taken[-1].site_id, taken[-1].tenant_id) == (full, big)
+    small = uuid7()
     late = wake(tenant_id=small, site_id=other)
     wake(tenant_id=big, site_id=other)
     Wakeup.objects.filter(tenant_id=big, site_id=other).update(due_at=timezone.now() - timedelta(hours=1))
@@ -401,9 +408,19 @@ def test_one_slot_still_serves_every_site(settings):
 def test_slots_of_all_workers_count_together(settings):
     settings.FACET_WORKER_SLOTS, settings.FACET_WORKERS = 2, 3
     site = uuid7()
-    for _ in range(6):
-        wake(site_id=site)
+    for number in range(6):
+        wake(site_id=site, tenant_id=uuid7() if number % 2 else None)
     assert [wakeups.take() is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_tenant_leaves_one_of_all_slots(settings):
+    settings.FACET_WORKER_SLOTS, settings.FACET_WORKERS = 4, 1
+    tenant = uuid7()
+    for _ in range(6):
+        wake(tenant_id=tenant)
+    assert [wakeups.take() is not None for _ in range(4)] == [True, True, True, False]
+    wake(tenant_id=uuid7())
+    assert wakeups.take().tenant_id != tenant
 
 
 # --- failing ---------------------------------------------------------------------------------------------------------
@@ -413,7 +430,7 @@ def _fault(kind):
     raise {"crash": ValueError("a fault of ours"), "later": ComeAgain("not ready"), "down": SiteDown("no answer")}[kind]
 
 
-@pytest.mark.parametrize("kind", ["crash", "later", "down"])
+@pytest.mark.parametrize("kind", ["crash", "later"])
 def test_a_failed_pass_is_counted_and_tried_ever_more_slowly(reconcilers, kind):
     reconcilers[KIND] = lambda turn: _fault(kind)
     key = wake(site_id=uuid7())
@@ -435,6 +452,24 @@ def test_a_failed_pass_is_counted_and_tried_ever_more_slowly(reconcilers, kind):
     Circuit.objects.all().delete()
     assert engine.take_next()
     assert (row(key).attempts, row(key).last_error) == (0, "")
+
+
+@pytest.mark.parametrize(("whose", "counted"), [("an object's", 0), ("the site's own", 4)])
+def test_a_site_that_is_down_costs_its_objects_no_attempt(reconcilers, whose, counted):
+    """The circuit says when to try again, for all of the site's objects together; only its own look counts."""
+    reconcilers[KIND] = lambda turn: _fault("down")
+    site = uuid7()
+    key = wake(key=None if whose == "an object's" else site, site_id=site)
+    for _ in range(4):
+        Wakeup.objects.update(due_at=timezone.now())
+        Circuit.objects.update(open_until=timezone.now())
+        assert engine.take_next()
+        assert not engine.take_next()
+    found = row(key)
+    assert found.attempts == counted
+    assert "no answer" in found.last_error
+    assert found.lease_until is None
+    assert counted or (found.due_at - timezone.now()).total_seconds() <= 1.0
 
 
 def test_a_pass_that_wakes_itself_and_fails_does_not_spin(reconcilers):

@@ -3,6 +3,7 @@
 import socket
 from contextlib import contextmanager
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -213,7 +214,7 @@ def test_yesterdays_failure_does_not_mark_a_site_that_was_put_right(admin, vcsim
 
 
 def test_a_new_generation_closes_the_old_session(admin, vcsim):
-    id = base.UUID(sites.add_vcenter(admin, vcsim)["site"]["id"])
+    id = UUID(sites.add_vcenter(admin, vcsim)["site"]["id"])
     sites.work()
     with as_system():
         old = Site.objects.get(pk=id)

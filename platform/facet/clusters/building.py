@@ -111,7 +111,7 @@ def power(scene: Scene) -> Outcome | None:
     running = [node.vm for node in scene.wanted if node.vm.phase == VmPhase.RUNNING]
     off = [vm.id for vm in running if vm.power == base.Power.OFF and vm.id not in scene.tasks.running]
     if off:
-        machines.power_on(scene.turn, scene.driver, off[: machines.room(scene.turn, scene.site)])
+        machines.power_on(scene.turn, scene.driver, off[: machines.room(scene.turn, scene.site, len(off))])
     blind = [vm for vm in running if not vm.address]
     if blind:
         machines.look(scene.turn, scene.driver, blind)

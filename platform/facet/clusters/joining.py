@@ -115,7 +115,7 @@ def _admit(scene: Scene) -> None:
 def workers(scene: Scene) -> Outcome | None:
     """Whatever is built boots, a slice at a time; the token is renewed while a join is pending."""
     built = [node for node in scene.workers if _ready_to_boot(scene, node)]
-    built = built[: machines.room(scene.turn, scene.site)] if built else built
+    built = built[: machines.room(scene.turn, scene.site, len(built))] if built else built
     joining = [n for n in scene.workers if n.vm.phase == VmPhase.RUNNING and n.phase not in JOINED_PHASES]
     if built or joining:
         _admit(scene)

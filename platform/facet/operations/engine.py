@@ -22,7 +22,7 @@ from django.db import connection
 
 from facet.rest.access import Actor
 
-from . import bell, circuits, metrics, wakeups
+from . import bell, circuits, governor, metrics, wakeups
 from .models import Operation
 
 log = structlog.get_logger(__name__)
@@ -76,6 +76,7 @@ class Turn:
     lease: wakeups.Lease
     context: Callable[[UUID | None], AbstractContextManager[None]] = field(repr=False)
     acted: bool = field(default=False, init=False)  # it went on to the outside, so the outside answered if it ends well
+    took: bool = field(default=False, init=False)  # room at its site, see take_room
 
     @property
     def key(self) -> UUID:
@@ -90,6 +91,15 @@ class Turn:
         if not wakeups.renew(self.lease):
             raise LostTurn(f"{self.lease.kind} {self.lease.key}")
         self.acted = True
+
+    def take_room(self, want: int, *, budget: int) -> int:
+        """Take room for at most `want` tasks at the site, whose budget this is. In a transaction; see governor.take."""
+        self.took = self.took or want > 0
+        return governor.take(self.lease, want, budget=budget)
+
+    def room(self, want: int, *, budget: int) -> int:
+        """How many tasks it could begin at this moment; nothing is taken."""
+        return governor.free_for(self.lease, want, budget=budget)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -185,6 +195,8 @@ def run(lease: wakeups.Lease) -> Outcome | None:
         passing.outcome = type(outcome).__name__.lower()
         if lease.site_id is not None and turn.acted:
             circuits.close(lease.site_id)
+        if turn.took:  # a pass that fails may have begun tasks that nobody could record: what it took lapses
+            governor.give_back(lease)
         _settle(lease, outcome)
         return outcome
 
@@ -216,6 +228,9 @@ def _failed(lease: wakeups.Lease, error: Exception, *, expected: bool) -> None:
     connection.close_if_unusable_or_obsolete()
     if getattr(error, "open_circuit", False) and lease.site_id is not None:
         circuits.trip(lease.site_id, str(error))
+        if lease.key != lease.site_id:  # it is the site's fault, not this object's: it waits while the circuit is open
+            wakeups.put_off(lease, random.uniform(0.0, 1.0), error=str(error))  # noqa: S311  jitter, not a secret
+            return
     wakeups.fail(lease, back_off_s(lease.attempts), error=f"{type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""Tasks that a site has accepted and not yet ended: their refs, and with them the site's budget.
+"""Tasks that a site has accepted and not yet ended: their refs, which also count against the site's budget (governor).
 
 The pass that starts a task records its ref as soon as the call returns. The watch process asks after all refs of a site
 in one read, marks those that ended and wakes their owners; the owner's next pass `settle`s them. A pass asks after its
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from . import governor
 from .models import Inflight
 from .wakeups import Lease, wake
 
@@ -29,7 +29,7 @@ class Started:
 
 
 def record(lease: Lease, started: Iterable[Started]) -> None:
-    """Keep the refs of what this pass has started; those that are known stay as they are."""
+    """Keep the refs of what this pass has started, in place of the room that it took for them. Known ones stay."""
     Inflight.objects.bulk_create(
         [
             Inflight(
@@ -45,6 +45,7 @@ def record(lease: Lease, started: Iterable[Started]) -> None:
         ],
         ignore_conflicts=True,
     )
+    governor.give_back(lease)
 
 
 def of(lease: Lease) -> list[Inflight]:
@@ -72,8 +73,3 @@ def end(row: Inflight, *, error_code: str = "", error: str = "") -> None:
 def settle(rows: Iterable[Inflight]) -> None:
     """Their owner has looked at what they left: forget them."""
     Inflight.objects.filter(pk__in=[row.pk for row in rows]).delete()
-
-
-def room(site_id: UUID) -> int:
-    """How many more tasks the site may be given now."""
-    return max(0, settings.FACET_SITE_BUDGET - Inflight.objects.filter(site_id=site_id, ended_at=None).count())

@@ -1,4 +1,4 @@
-"""Tables of the engine. Wakeup, Inflight and Circuit are platform tables; Operation and Event are tenant-owned."""
+"""Tables of the engine. Wakeup, Inflight, Share and Circuit are platform tables; Operation and Event tenant-owned."""
 
 from __future__ import annotations
 
@@ -52,6 +52,25 @@ class Inflight(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["site_id", "ref"], name="one_row_per_task")]
         indexes = [models.Index(fields=["kind", "key"], name="inflight_owner")]
+
+
+class Share(models.Model):
+    """What a pass may begin at a site and has not recorded yet, and until when its owner waits for more.
+
+    One row per owner (a wakeup's kind and key) that has asked; see governor.py.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=32)
+    key = models.UUIDField()
+    site_id = models.UUIDField(db_index=True)
+    tenant_id = models.UUIDField(null=True)
+    held = models.IntegerField(default=0)
+    held_until = models.DateTimeField()
+    waits_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "key"], name="one_share_per_owner")]
 
 
 class Circuit(models.Model):

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from facet.rest import idempotency
 
-from . import bell, engine, wakeups
+from . import bell, engine, governor, wakeups
 
 PASSES_PER_BELL = 20
 
@@ -32,3 +32,4 @@ def sweep() -> None:
 def tidy() -> None:
     """Forget what has served its time."""
     idempotency.forget_old()
+    governor.tidy()

@@ -51,8 +51,9 @@ on conflict (kind, key) do update set
     rung_at = null
 """
 
-# Half the slots for one site; one for a site that is being tried again; none while its circuit is open. Among what may
-# be taken, the tenant with the fewest leases comes first; the platform's own objects count as one tenant.
+# Half the slots for one site; one for a site that is being tried again; none while its circuit is open. One of a site's
+# slots, and one of all, is left by a tenant to the others, so that whoever comes next need not wait for a pass to end.
+# Among what may be taken, the tenant with the fewest leases comes first; the platform's objects count as one tenant.
 _TAKE = """
 with busy as (
     select site_id, tenant_id from operations_wakeup where lease_until > now()
@@ -60,13 +61,18 @@ with busy as (
     select site_id, count(*) as leases from busy where site_id is not null group by site_id
 ), of_tenant as (
     select tenant_id, count(*) as leases from busy group by tenant_id
+), of_tenant_at_site as (
+    select tenant_id, site_id, count(*) as leases from busy where site_id is not null group by tenant_id, site_id
 ), due as (
     select w.id from operations_wakeup w
     left join at_site s on s.site_id = w.site_id
     left join of_tenant t on t.tenant_id is not distinct from w.tenant_id
+    left join of_tenant_at_site h on h.tenant_id is not distinct from w.tenant_id and h.site_id = w.site_id
     left join operations_circuit c on c.site_id = w.site_id
     where w.due_at <= now() and (w.lease_until is null or w.lease_until <= now())
       and (c.open_until is null or c.open_until <= now())
+      and coalesce(t.leases, 0) < greatest(1, %(slots)s - 1)
+      and coalesce(h.leases, 0) < greatest(1, %(slots)s / 2 - 1)
       and coalesce(s.leases, 0) < case when c.site_id is null then greatest(1, %(slots)s / 2) else 1 end
     order by coalesce(t.leases, 0), w.due_at
     limit 1 for update of w skip locked
@@ -148,6 +154,16 @@ def fail(lease: Lease, after_s: float, *, error: str) -> None:
                due_at = now() + make_interval(secs => case when wakes = seen then %s else least(%s, %s) end)
            where id = %s and turn = %s""",
         [error[:2000], after_s, after_s, WOKEN_AFTER_A_FAILURE_S, lease.id, lease.turn],
+    )
+
+
+def put_off(lease: Lease, after_s: float, *, error: str) -> None:
+    """The site does not answer: again after `after_s`, once its circuit lets it; no attempt of its own is counted."""
+    _one(
+        """update operations_wakeup set lease_until = null, rung_at = null, last_error = %s,
+               due_at = now() + make_interval(secs => %s)
+           where id = %s and turn = %s""",
+        [error[:2000], after_s, lease.id, lease.turn],
     )
 
 

@@ -90,10 +90,10 @@ def _failed(vm: VM, error: base.DriverError) -> None:
 # --- making --------------------------------------------------------------------------------------------------------
 
 
-def room(turn: Turn, site: Site) -> int:
-    """How many VMs one call may begin something about: a slice, within what the site may be given now."""
+def room(turn: Turn, site: Site, want: int = SLICE) -> int:
+    """Take room to begin something about so many VMs in one call: a slice, within this tenant's part of the budget."""
     with turn.reading():
-        return min(SLICE, inflight.room(site.id))
+        return turn.take_room(min(SLICE, want), budget=site.budget)
 
 
 def build(
@@ -116,7 +116,8 @@ def build(
         waiting = _locked(waiting)
         where = ledger.allocations([vm.id for vm in waiting])
         standing = [vm for vm in waiting if vm.zone_id in folders and _pool_ref(where[vm.id]) is not None]
-        specs = _specs(standing[: min(SLICE, inflight.room(site.id))], where, metadata, folders)
+        most = turn.take_room(min(SLICE, len(standing)), budget=site.budget)
+        specs = _specs(standing[:most], where, metadata, folders)
         sent = [spec.key for spec in specs]  # from here on a clone may be on its way, whatever becomes of this worker
         VM.objects.filter(pk__in=sent, phase=VmPhase.PENDING).update(phase=VmPhase.CLONING)
     if specs:

@@ -148,7 +148,7 @@ def boot(scene: Scene) -> Outcome | None:
     """Powered on, with boot data that says nothing; one that has run and is found off is powered on again."""
     if not scene.shall_run:
         return None
-    if scene.busy:
+    if scene.busy or (not scene.runs and not machines.room(scene.turn, scene.site, 1)):
         return Again(scene.pace_s)
     if scene.vm.phase == VmPhase.BUILT:
         machines.boot(scene.turn, scene.driver, {scene.vm.id: USER_DATA})

@@ -35,7 +35,7 @@ def remove(turn: Turn, site: Site, driver: base.Driver, vms: Sequence[VM], runni
     Those that refused before come last, so that they keep nobody else from going.
     """
     idle = sorted((vm for vm in vms if vm.id not in running), key=lambda vm: (vm.failures, vm.id))
-    slice_ = idle[: max(1, machines.room(turn, site))]
+    slice_ = idle[: machines.room(turn, site, len(idle))]
     if not slice_:
         return Removal(left=len(vms))
     _mark(turn, slice_)

@@ -23,6 +23,7 @@ COLUMNS = [
     Column("phase", "phase", state=True),
     Column("product", "product"),
     Column("simulated", "simulated"),
+    Column("budget", "budget", right=True),
     Column("synced", lambda row: age(row.get("last_synced_at"))),
     Column("reason", "reason"),
 ]
@@ -60,6 +61,10 @@ class Driver(StrEnum):
 DriverOption = Annotated[Driver, typer.Option("--driver", help="What kind of site it is.", show_default=False)]
 Endpoint = Annotated[str, typer.Option("--endpoint", metavar="URL", help="Its address.", show_default=False)]
 Username = Annotated[str, typer.Option("--username", help="Whom Facet logs in as there.", show_default=False)]
+Budget = Annotated[
+    int | None,
+    typer.Option("--budget", min=1, max=640, help="Tasks that it may have in flight for Facet.", show_default=False),
+]
 CaFile = Annotated[
     str, typer.Option("--ca-file", metavar="FILE", help="The CA that signed its certificate.", show_default=False)
 ]
@@ -80,6 +85,7 @@ def add(
     username: Username = "",
     password_stdin: PasswordStdin = False,
     ca_file: CaFile = "",
+    budget: Budget = None,
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
@@ -87,6 +93,8 @@ def add(
     """Register a site; a worker logs in there and takes its inventory."""
     session = Session(ctx, output)
     body = _connection(session, name, driver, endpoint, username, password_stdin, ca_file)
+    if budget is not None:
+        body["budget"] = budget
     answer = session.api.post("sites", body)
     session.finish(answer, "site", waiting=wait, timeout=timeout, path="sites", columns=COLUMNS)
 
@@ -129,6 +137,40 @@ def check(
     if not answer.get("ok"):
         problem = answer.get("problem") or {}
         raise Fault(f"{name}: {plain(problem.get('detail') or problem) or 'it does not answer'}", exit=Exit.FAILED)
+
+
+@app.command(
+    epilog=examples(
+        "facet site update dc1 --budget 64 --wait",
+        "facet site update dc1 --username facet@vsphere.local --password-stdin < password.txt",
+    )
+)
+def update(
+    ctx: typer.Context,
+    name: NameOrId,
+    endpoint: Endpoint = "",
+    username: Username = "",
+    password_stdin: PasswordStdin = False,
+    ca_file: CaFile = "",
+    budget: Budget = None,
+    wait: Wait = False,
+    timeout: Timeout = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Change the way to a site, or what Facet may have in flight there; it is tried at once."""
+    session = Session(ctx, output)
+    site = resolve.one(session.api, "site", name)
+    body: dict[str, Any] = {key: said for key, said in (("endpoint", endpoint), ("username", username)) if said}
+    if password_stdin:
+        body["password"] = session.password(from_stdin=True, label="Password")
+    if ca_file:
+        body["ca_pem"] = _certificate(ca_file)
+    if budget is not None:
+        body["budget"] = budget
+    if not body:
+        raise Usage("What shall be other than it is? Say at least one option.")
+    answer = session.api.patch(f"sites/{site['id']}", body)
+    session.finish(answer, "site", waiting=wait, timeout=timeout, path=f"sites/{site['id']}", columns=COLUMNS)
 
 
 @app.command(epilog=examples("facet site sync dc1 --wait"))
@@ -220,11 +262,15 @@ def _connection(
         "name": name, "driver": driver.value, "endpoint": endpoint, "username": username, "password": password,
     }  # fmt: skip
     if ca_file:
-        try:
-            body["ca_pem"] = Path(ca_file).expanduser().read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Usage(f"--ca-file: {ca_file} cannot be read: {error}") from None
+        body["ca_pem"] = _certificate(ca_file)
     return body
+
+
+def _certificate(file: str) -> str:
+    try:
+        return Path(file).expanduser().read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"--ca-file: {file} cannot be read: {error}") from None
 
 
 def _size(value: Any, unit: str) -> str:

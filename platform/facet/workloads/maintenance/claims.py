@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from facet.operations import inflight
 from facet.rest.problems import Conflict
 from scheduler import ledger, moves, standing
 from scheduler.models import Allocation, Move, MovePhase
@@ -65,9 +64,8 @@ def claim(scene: Scene) -> None:
         name = next(one.core.ask.name for one in who.holders if one.key == left[0])
         scene.wait("no_room", f"{len(left)} VMs find no other room at the moment, {name} among them.")
     with scene.turn.reading():
-        most = max(
-            0, inflight.room(scene.site.id) - len([one for one in _open(scene) if one not in scene.tasks.running])
-        )
+        idle = [one for one in _open(scene) if one not in scene.tasks.running]
+        most = max(0, scene.turn.room(machines.SLICE + len(idle), budget=scene.site.budget) - len(idle))
     now = [pair for pair in found if pair[0].key in who.unsent]
     now += [pair for pair in found if pair[0].key in who.live][: min(machines.SLICE, most)]
     if not now and not left and not who.waiting and who.holders:

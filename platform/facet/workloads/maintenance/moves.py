@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from facet.operations import events, inflight
+from facet.operations import events
 from facet.rest.access import SYSTEM
 from infra.drivers import base
 from infra.models import HostState, Zone, ZonePhase
@@ -124,12 +124,12 @@ def send(scene: Scene) -> None:
             zone.id
             for zone in Zone.objects.filter(pk__in={one.zone_id for one in idle}).exclude(phase=ZonePhase.ACTIVE)
         }
-        room = inflight.room(scene.site.id)
     shut = [one for one in idle if one.host.state != HostState.UP or one.host.cordoned or one.zone_id in closed]
     _call_back(scene, [one for one in shut if one.holder not in staying])
     ready = [one for one in idle if one not in shut and one.holder not in staying]
     _wait_for_pools(scene, [one for one in ready if _pool_ref(one) is None])
-    specs = [_spec(one) for one in ready if _pool_ref(one) is not None][: min(SLICE, room)]
+    able = [one for one in ready if _pool_ref(one) is not None]
+    specs = [_spec(one) for one in able[: machines.room(scene.turn, scene.site, len(able))]]
     if not specs:
         return
     sent = {one.holder: one for one in ready if one.holder in {spec.key for spec in specs}}
