@@ -36,6 +36,8 @@ from .base import (
     VmFacts,
     VmOutcome,
     VmSpec,
+    names_cards,
+    with_macs,
 )
 from .extraconfig import KEY, METADATA, USERDATA, VERSION, packed, unpacked
 from .names import place_name
@@ -138,7 +140,9 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privilege
             answer = answers[str(spec.key)]
             holder = answer.get("holder")
             if holder is None:
-                outcomes[spec.key] = _outcome(answer)
+                outcome = _outcome(answer)
+                if not (isinstance(outcome, VmFacts) and names_cards(spec.metadata)):  # else: written at the next look
+                    outcomes[spec.key] = outcome
             elif holder["in_flight"]:
                 outcomes[spec.key] = NotReady(f"A VM named {spec.name} is being made.")
             elif holder["key"] != str(spec.key):
@@ -152,8 +156,8 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privilege
             if one["task"]:
                 outcomes[spec.key] = InFlight(one["task"], "a task at work on it")
                 continue
-            built = unpacked(one["metadata"], METADATA) == spec.metadata
-            changes = _differences(spec, one, built)
+            changes = _differences(spec, one)
+            built = "extra" not in changes
             if facts.power is not Power.OFF and not built:
                 outcomes[spec.key] = Refused(f"{spec.name} was powered on before it was finished.", code="invalid")
             elif facts.power is not Power.OFF or not changes:
@@ -162,7 +166,10 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privilege
                 wrong[str(spec.key)] = changes
         if wrong:
             answers = self._way.ask("reconfigure", changes=wrong)
-            outcomes |= {UUID(key): _outcome(answers[key]) for key in wrong}
+            for key, changes in wrong.items():
+                outcome = _outcome(answers[key])
+                if not (isinstance(outcome, VmFacts) and changes.get("extra") == {}):
+                    outcomes[UUID(key)] = outcome
 
     def ensure_boot_data(self, boot: Mapping[UUID, str | None]) -> Mapping[UUID, DriverError | None]:
         if not boot:
@@ -236,19 +243,25 @@ def _wish(spec: VmSpec) -> Document:
     witness = {KEY: str(spec.key)} | ({VERSION: spec.guest_version} if spec.guest_version else {})
     names = ("name", "template_ref", "folder_ref", "pool_ref", "host_ref", "datastore_ref", "network_ref")
     sizes = ("vcpu", "memory_mib", "disk_gib")
-    asked = {name: getattr(spec, name) for name in (*names, *sizes)}
-    return asked | {"key": str(spec.key), "extra": witness | packed(METADATA, spec.metadata)}
+    asked = {name: getattr(spec, name) for name in (*names, *sizes)} | {"more_networks": list(spec.more_networks)}
+    metadata = {} if names_cards(spec.metadata) else packed(METADATA, spec.metadata)
+    return asked | {"key": str(spec.key), "extra": witness | metadata}
 
 
-def _differences(spec: VmSpec, seen: Document, built: bool) -> Document:
-    """What makes a VM right. Disks grow and never shrink."""
+def _differences(spec: VmSpec, seen: Document) -> Document:
+    """What makes a VM right. Disks grow and never shrink. Metadata that names cards is written when they are there."""
     vm = seen["vm"]
-    changes = {name: getattr(spec, name) for name in ("vcpu", "memory_mib") if vm[name] != getattr(spec, name)}
+    changes: Document = {
+        name: getattr(spec, name) for name in ("vcpu", "memory_mib") if vm[name] != getattr(spec, name)
+    }
     if vm["disk_gib"] < spec.disk_gib:
         changes["disk_gib"] = spec.disk_gib
-    if spec.network_ref is not None and seen["network_ref"] != spec.network_ref:
-        changes["network"] = spec.network_ref
-    return changes if built else changes | {"extra": packed(METADATA, spec.metadata)}
+    if spec.networks and tuple(seen["networks"]) != spec.networks:
+        changes["networks"] = list(spec.networks)
+    metadata = with_macs(spec.metadata, seen["macs"])
+    if unpacked(seen["metadata"], METADATA) != metadata or metadata is None:
+        changes["extra"] = {} if metadata is None else packed(METADATA, metadata)
+    return changes
 
 
 def _task(task: Document | None) -> TaskFacts:

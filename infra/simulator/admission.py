@@ -58,7 +58,7 @@ def grows(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
 
 
 def goes_together(state: State, vm: Vm) -> None:
-    """A VM's host, datastore, network and pool exist and belong together."""
+    """A VM's host, datastore, networks and pool exist and belong together."""
     host = known(state.hosts, vm.host, "host")
     store = known(state.datastores, vm.datastore, "datastore")
     pool = known(state.pools, vm.pool, "resource pool")
@@ -67,8 +67,8 @@ def goes_together(state: State, vm: Vm) -> None:
         raise Refused(f"The resource pool {pool.name} is not of the vSphere cluster of {host.name}.", code="invalid")
     if store.ref not in host.datastores:
         raise Refused(f"The host {host.name} does not mount the datastore {store.name}.", code="invalid")
-    if vm.network:
-        network = known(state.networks, vm.network, "network")
+    for ref in vm.networks:
+        network = known(state.networks, ref, "network")
         if network.ref not in host.networks:
             raise Refused(f"The network {network.name} does not reach the host {host.name}.", code="invalid")
     if vm.vcpu < 1 or vm.memory_mib < 1:

@@ -96,6 +96,7 @@ class Datacenter:
             "vm": hand.vm,
             "host": hand.host,
             "datastore": hand.datastore,
+            "network": hand.network,
             "template": hand.template,
             "make-vm": hand.make_vm,
             "delete-vm": hand.delete_vm,

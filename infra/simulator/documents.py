@@ -69,6 +69,11 @@ def tools(one: Vm) -> bool:
     return one.tools and one.power == "on" and bool(one.address)
 
 
+def addresses(one: Vm) -> list[str]:
+    """All that its guest has told, the first one first."""
+    return [one.address, *one.more_addresses] if one.address and one.power == "on" else []
+
+
 def vm(one: Vm) -> dict[str, Any]:
     return {
         "ref": one.ref,
@@ -79,7 +84,8 @@ def vm(one: Vm) -> dict[str, Any]:
         "memory_mib": one.memory_mib,
         "disk_gib": one.disk_gib,
         "power": one.power,
-        "address": (one.address or None) if one.power == "on" else None,
+        "address": next(iter(addresses(one)), None),
+        "addresses": addresses(one),
         "witness": witness(one),
         "pool_ref": one.pool,
         "folder_ref": one.folder,
@@ -92,7 +98,8 @@ def vm(one: Vm) -> dict[str, Any]:
 def detailed(one: Vm) -> dict[str, Any]:
     """What a driver needs to know before it changes a VM. Its boot data is in no answer."""
     metadata = {name: one.extra.get(name, "") for name in (METADATA, f"{METADATA}.encoding")}
-    return {"vm": vm(one), "network_ref": one.network or None, "metadata": metadata, "task": one.task or None}
+    cards = {"networks": one.networks, "macs": one.macs}
+    return {"vm": vm(one), "metadata": metadata, "task": one.task or None, **cards}
 
 
 def task(one: Task) -> dict[str, Any]:

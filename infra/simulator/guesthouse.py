@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from infra.drivers.extraconfig import GUESTINFO, VERSION
 
+from .guests import cloudconfig
 from .guests.addresses import AddressesTaken
 from .guests.house import House, Machine
 from .records import Vm
@@ -89,11 +90,11 @@ class Guesthouse:
             except AddressesTaken as error:
                 log.error("The guest of %s has no address: %s", vm.name, error)
                 return
-            self._report_later(vm, address)
+            self._report_later(vm, cloudconfig.addresses(guestinfo, vm.macs, address))
 
-    def _report_later(self, vm: Vm, address: str) -> None:
-        """The guest's tools say its address once it has booted."""
-        if vm.address == address:
+    def _report_later(self, vm: Vm, addresses: list[str]) -> None:
+        """The guest's tools say its addresses once it has booted."""
+        if not addresses or [vm.address, *vm.more_addresses] == addresses:
             return
         loop = asyncio.get_running_loop()
         handles: list[asyncio.TimerHandle] = []
@@ -102,7 +103,7 @@ class Guesthouse:
             self._reports.discard(handles[0])
             if vm.power == "on" and self._state.vms.get(vm.ref) is vm:
                 with self._state.writing():
-                    vm.address = address
+                    vm.address, *vm.more_addresses = addresses
                     self._state.put(vm)
 
         handles.append(loop.call_later(self._house.boot_s, report))

@@ -9,7 +9,7 @@ from infra.drivers.base import DriverError, Refused
 
 from . import admission
 from .guesthouse import Guesthouse
-from .records import Template, Vm
+from .records import Network, Template, Vm
 from .state import State
 
 Document = dict[str, Any]
@@ -31,12 +31,13 @@ class Hand:
         return {"vms": sorted(self._state.vms[one].name for one in inside if one in self._state.vms)}
 
     def vm(self, key: str) -> Document:
-        """A VM's name and extraConfig; what is empty is left out."""
+        """A VM's name, extraConfig (what is empty is left out) and the networks of its cards."""
         vm = self._found(key)
         return {
             "ref": vm.ref,
             "name": vm.name,
             "extra_config": {name: value for name, value in vm.extra.items() if value},
+            "networks": vm.networks,
         }
 
     # --- hosts and datastores --------------------------------------------------------------------------------------
@@ -99,6 +100,18 @@ class Hand:
             state.put(made)
         return {"ref": made.ref}
 
+    def network(self, name: str, hosts: list[str] | None = None, vlan: int = 0) -> Document:
+        """Another network, on these hosts or on all; its ref."""
+        state = self._state
+        reached = state.hosts.values() if hosts is None else [_named(state.hosts, one, "host") for one in hosts]
+        with state.writing(by_call=True):
+            made = Network(state.new_ref("network"), name, vlan=int(vlan))
+            state.put(made)
+            for host in reached:
+                host.networks = [*host.networks, made.ref]
+                state.put(host)
+        return {"ref": made.ref}
+
     # --- VMs -------------------------------------------------------------------------------------------------------
 
     def make_vm(
@@ -147,13 +160,21 @@ class Hand:
         return {}
 
     def guest(
-        self, key: str, tools: bool | None = None, deaf: bool | None = None, hot_add: bool | None = None
+        self,
+        key: str,
+        tools: bool | None = None,
+        deaf: bool | None = None,
+        hot_add: bool | None = None,
+        addresses: list[str] | None = None,
     ) -> Document:
-        """Whether a guest has tools, does nothing when it is asked to shut down, takes more vCPUs while it runs."""
+        """Whether a guest has tools, does nothing when it is asked to shut down, takes more vCPUs while it runs; and
+        the addresses that it tells from now on."""
         vm = self._found(key)
         with self._state.writing(by_call=True):
             vm.tools = vm.tools if tools is None else bool(tools)
             vm.deaf = vm.deaf if deaf is None else bool(deaf)
+            if addresses is not None:
+                vm.address, vm.more_addresses = next(iter(addresses), ""), list(addresses[1:])
             vm.hot_add = vm.hot_add if hot_add is None else bool(hot_add)
             self._state.put(vm)
         return {}
@@ -207,7 +228,7 @@ class Hand:
         if power == "on":
             admission.fits_host(self._state, vm)
             vm.has_been_on = True
-        vm.power, vm.address = power, ""
+        vm.power, vm.address, vm.more_addresses = power, "", []
         self._state.put(vm)
         self._guests.order(power, vm)
 

@@ -73,6 +73,7 @@ class Machines(Acts):
             extra=dict(asked["extra"]),
             version=template.version,
             making=True,
+            more_networks=list(asked.get("more_networks", ())),
         )
         self._refuse("clone", vm.name)
         admission.goes_together(state, vm)
@@ -109,8 +110,8 @@ class Machines(Acts):
             raise Refused(f"The disk of {vm.name} cannot shrink.", code="invalid")
         if vm.power == "on" and changes.keys() - {"extra"}:
             raise Refused(f"{vm.name} is on: its size stays as it is.", code="invalid")
-        if "network" in changes:
-            known(self._state.networks, changes["network"], "network")
+        for ref in changes.get("networks", ()):
+            known(self._state.networks, ref, "network")
         admission.guestinfo(changes.get("extra", {}))
         self._refuse("reconfigure", vm.name)
         return self._answer(vm, self._tasks.begin("reconfigure", vm, changes))

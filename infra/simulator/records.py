@@ -116,6 +116,19 @@ class Vm:
     tools: bool = True  # its image carries the tools by which a guest is asked to shut down
     deaf: bool = False  # its guest is asked, and does nothing
     hot_add: bool = True  # vCPUs and memory may grow while it runs
+    more_networks: list[str] = field(default_factory=list)  # of the cards beside the first
+    more_addresses: list[str] = field(default_factory=list)  # that its guest has told, beside the first
+
+    @property
+    def networks(self) -> list[str]:
+        """Of all its cards, in order."""
+        return [self.network, *self.more_networks] if self.network else []
+
+    @property
+    def macs(self) -> list[str]:
+        """Of its cards, in order: the machine's, so that a VM made anew has others."""
+        whole = self.machine.replace("-", "")
+        return [f"00:50:56:{whole[:2]}:{whole[2:4]}:{number:02x}" for number, _ in enumerate(self.networks)]
 
 
 @dataclass

@@ -133,7 +133,7 @@ class Tasks:
             vm.power, vm.has_been_on = "on", True
             self._guests.order("on", vm)
         elif task.doing in ("power_off", "suspend", "shut_down"):
-            vm.power, vm.address = "suspended" if task.doing == "suspend" else "off", ""
+            vm.power, vm.address, vm.more_addresses = "suspended" if task.doing == "suspend" else "off", "", []
             self._guests.order("off", vm)
         elif task.doing == "move":
             _arrive(self._state, vm, task.changes)
@@ -157,5 +157,6 @@ def _change(state: State, vm: Vm, changes: Mapping[str, Any]) -> None:
     grows(state, vm, changes)
     for name in ("vcpu", "memory_mib", "disk_gib"):
         setattr(vm, name, int(changes.get(name, getattr(vm, name))))
-    vm.network = str(changes.get("network", vm.network))
+    if changes.get("networks"):
+        vm.network, *vm.more_networks = changes["networks"]
     vm.extra |= changes.get("extra", {})

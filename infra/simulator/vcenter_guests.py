@@ -19,6 +19,8 @@ from typing import Protocol
 from infra.drivers.base import DriverError, Power
 from infra.drivers.vsphere.guestinfo import Guest, GuestChanges, GuestSite
 
+from .guests import cloudconfig
+
 log = logging.getLogger(__name__)
 POLL_S = 20.0
 RETRY_S = 2.0
@@ -54,7 +56,7 @@ class VcenterGuests:
         self._house = house
         self._file = known
         self._known: dict[str, str] = json.loads(known.read_text()) if known.exists() else {}  # ref -> key
-        self._on: dict[str, str] = {}  # key -> address, of what this process has found on
+        self._on: dict[str, list[str]] = {}  # key -> addresses, of what this process has found on
         self.stop = asyncio.Event()
 
     def end(self) -> None:
@@ -106,9 +108,10 @@ class VcenterGuests:
             return
         if key not in self._on:
             machine = Machine(key, guest.name, guest.vcpu, guest.memory_mib, guest.version)
-            self._on[key] = await self._house.power_on(machine, guest.guestinfo)
-            log.info("%s runs at %s", guest.name, self._on[key])
-        if guest.address != self._on[key]:
+            leased = await self._house.power_on(machine, guest.guestinfo)
+            self._on[key] = cloudconfig.addresses(guest.guestinfo, guest.macs, leased)
+            log.info("%s runs at %s", guest.name, ", ".join(self._on[key]))
+        if self._on[key] and set(guest.addresses) != set(self._on[key]):
             error = await asyncio.to_thread(self._site.report, guest, self._on[key])
             if error is not None:
                 log.warning("The address of %s could not be told: %s", guest.name, error.reason)

@@ -80,6 +80,15 @@ class Simulator:
     def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
         self.hand("guest", key=str(key), tools=tools, deaf=deaf, hot_add=hot_add)
 
+    def make_network(self, name: str) -> str:
+        return str(self.hand("network", name=name)["ref"])
+
+    def networks_of(self, key: UUID) -> list[str]:
+        return list(self.hand("vm", key=str(key))["networks"])
+
+    def tell_addresses(self, key: UUID, addresses: list[str]) -> None:
+        self.hand("guest", key=str(key), addresses=addresses)
+
     def rename_vm(self, key: UUID, name: str) -> None:
         self.hand("rename-vm", key=str(key), name=name)
 

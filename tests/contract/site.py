@@ -37,6 +37,15 @@ class ByHand(Protocol):
     def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
         """Whether tools run in a VM's guest, it never ends to shut down, it takes a larger size while it runs."""
 
+    def make_network(self, name: str) -> str:
+        """A network of somebody else's that all hosts of the suite reach; its ref."""
+
+    def networks_of(self, key: UUID) -> list[str]:
+        """The refs of the networks that a VM's cards lead to, in the order of the cards."""
+
+    def tell_addresses(self, key: UUID, addresses: list[str]) -> None:
+        """What the tools in the guest of a running VM tell from now on."""
+
     def rename_vm(self, key: UUID, name: str) -> None: ...
 
     def fail_clone(self, name: str) -> None:

@@ -11,13 +11,15 @@ from uuid import UUID
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
-from pyVmomi import vim
+from pyVmomi import VmomiSupport, vim
 
 from infra.drivers.base import Connection
 from tests.vcsim import run
 from tests.vcsim.run import Vcsim
 
 from .site import Site
+
+_CARDS = VmomiSupport.GetVmodlType("vim.vm.GuestInfo.NicInfo[]")
 
 
 class VcenterByHand:
@@ -82,6 +84,30 @@ class VcenterByHand:
         )
         WaitForTask(self._vm(key).ReconfigVM_Task(spec=edit), self.si)
 
+    def make_network(self, name: str) -> str:
+        """A distributed port group of the one switch that there is."""
+        switch = self.content.searchIndex.FindByInventoryPath("/DC0/network/DVS0")
+        spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=name, type="earlyBinding", numPorts=8)
+        WaitForTask(switch.AddDVPortgroup_Task([spec]), self.si)
+        made = next(one for one in switch.portgroup if one.name == name)
+        return f"DistributedVirtualPortgroup:{made._moId}"
+
+    def networks_of(self, key: UUID) -> list[str]:
+        card = vim.vm.device.VirtualEthernetCard
+        found = [one for one in self._vm(key).config.hardware.device if isinstance(one, card)]
+        return [
+            f"DistributedVirtualPortgroup:{one.backing.port.portgroupKey}"
+            if isinstance(one.backing, card.DistributedVirtualPortBackingInfo)
+            else str(one.backing.network._moId)
+            for one in sorted(found, key=lambda one: one.key)
+        ]
+
+    def tell_addresses(self, key: UUID, addresses: list[str]) -> None:
+        cards = _CARDS([vim.vm.GuestInfo.NicInfo(ipAddress=addresses, connected=True, deviceConfigId=4000)])
+        told = {"SET.guest.ipAddress": addresses[0], "SET.guest.net": cards}
+        values = [vim.option.OptionValue(key=name, value=value) for name, value in told.items()]
+        WaitForTask(self._vm(key).ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=values)), self.si)
+
     def rename_vm(self, key: UUID, name: str) -> None:
         WaitForTask(self._vm(key).Rename_Task(name), self.si)
 
@@ -126,8 +152,8 @@ class VcenterByHand:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Site]:
-    with run.running(folder, "-hosts", "4", "-datastores", "2") as vcsim:
+def running(folder: Path, *flags: str) -> Iterator[Site]:
+    with run.running(folder, "-hosts", "4", "-datastores", "2", *flags) as vcsim:
         by_hand = VcenterByHand(vcsim)
         connection = Connection(
             driver="vsphere",

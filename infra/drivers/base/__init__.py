@@ -12,6 +12,7 @@ Units stand in names: `_mib` and `_gib` are binary, `_mhz` is megahertz, `_s` se
 
 from __future__ import annotations
 
+from .cards import mac_of_card, names_cards, with_macs
 from .contract import Compute, Driver, Network, Storage
 from .errors import DriverError, NotReady, Refused, Unreachable
 from .facts import (
@@ -100,4 +101,7 @@ __all__ = [
     "VolumeFacts",
     "VolumeOutcome",
     "VolumeSpec",
+    "mac_of_card",
+    "names_cards",
+    "with_macs",
 ]

@@ -46,9 +46,10 @@ class VmSpec:
     Source: `template_ref`; or `source_key`, a VM of ours (at the snapshot `source_snapshot`, where one is named); or
     neither: an empty VM of the guest type `guest_id`. In a zone that DRS places `host_ref` is "", and the
     pool is the target. `network_ref` is its first NIC's network; `more_networks`
-    those of the others, in order.
+    those of the others, in order. It has exactly these NICs; with no `network_ref` those that its source has.
 
-    `metadata` is cloud-init's metadata text (instance-id, local-hostname; nothing secret); it stays for ever.
+    `metadata` is cloud-init's metadata text (instance-id, local-hostname; nothing secret); it stays for ever. A MAC of
+    its cards stands in it as `mac_of_card` says, and is put in once the card is there.
     `guest_version` is what the image is said to carry (simulated guests report it as their kubeadm's version).
     """
 
@@ -69,6 +70,11 @@ class VmSpec:
     source_key: UUID | None = None
     source_snapshot: UUID | None = None
     guest_id: str = ""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Of all its NICs, in order."""
+        return () if self.network_ref is None else (self.network_ref, *self.more_networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ..addresses import reachable
 from ..base import DriverError, InFlight, Power, VmFacts
 from ..simulator_way import Document, driver_error
 
@@ -16,4 +17,5 @@ def outcome(answer: Document) -> VmFacts | InFlight | DriverError:
 
 def vm(one: Document) -> VmFacts:
     typed = {"key": UUID(one["key"]), "power": Power(one["power"]), "datastore_refs": tuple(one["datastore_refs"])}
-    return VmFacts(**one | typed)
+    told = reachable(one["addresses"])
+    return VmFacts(**one | typed | {"addresses": told, "address": next(iter(told), None)})

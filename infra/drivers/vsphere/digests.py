@@ -1,7 +1,7 @@
-"""What is known of a VM from its devices and extraConfig, kept until its configuration changes.
+"""What is known of a VM from its devices, extraConfig and cards in use, kept until it changes.
 
-These two are nine tenths of a full read, and hardly ever change: an inventory reads them once for each version of a
-VM's configuration, which vCenter stamps.
+These are nine tenths of a full read, and hardly ever change: an inventory reads them once for each version of a VM's
+configuration, which vCenter stamps, and of its power and primary address.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class _Digest:
     disk_gib: int
     witness: bool
     boot_data_present: bool
+    addresses: tuple[str, ...]
 
 
 class Digests:
@@ -67,7 +68,9 @@ class Digests:
             if facts is None:
                 digests[one.id] = None
                 continue
-            digests[one.id] = _Digest(_stamp(one), facts.disk_gib, facts.witness, facts.boot_data_present)
+            digests[one.id] = _Digest(
+                _stamp(one), facts.disk_gib, facts.witness, facts.boot_data_present, facts.addresses
+            )
         return digests
 
 
@@ -80,10 +83,13 @@ def _pair(found: Found, digest: _Digest | None) -> tuple[Machine, VmFacts] | Non
         disk_gib=digest.disk_gib,
         witness=digest.witness,
         boot_data_present=digest.boot_data_present,
+        address=next(iter(digest.addresses), None),
+        addresses=digest.addresses,
     )
     return machine, facts
 
 
 def _stamp(found: Found) -> tuple[Any, ...]:
     """Another one for each version of a VM's configuration. Its key is in it: a ref may come to name another VM."""
-    return found.get("config.instanceUuid"), found.get("config.changeVersion"), found.get("config.modified")
+    configured = ("config.instanceUuid", "config.changeVersion", "config.modified")
+    return tuple(map(found.get, (*configured, "runtime.powerState", "guest.ipAddress")))

@@ -5,11 +5,11 @@ Only VMs that bear their own key as facet.key are shown: what Facet did not make
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from pyVmomi import vim
+from pyVmomi import VmomiSupport, vim
 
 from ..base import Connection, DriverError, Power
 from ..extraconfig import GUESTINFO, VERSION
@@ -19,8 +19,10 @@ from .session import Session
 from .watch import Watch
 
 ADDRESS = "SET.guest.ipAddress"  # how govmomi's simulator is told what a guest's tools would say
+CARDS = "SET.guest.net"
 TOOLS = "SET.guest.toolsRunningStatus"
 WRITE_S = 10.0
+_ALL_CARDS = VmomiSupport.GetVmodlType("vim.vm.GuestInfo.NicInfo[]")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Guest:
     memory_mib: int
     version: str
     power: Power
-    address: str | None
+    addresses: tuple[str, ...]
+    macs: tuple[str, ...]
     guestinfo: Mapping[str, str]
 
 
@@ -78,10 +81,14 @@ class GuestSite:
             moved.cursor, tuple(guest for guest in guests if guest is not None), moved.gone_refs, moved.resync
         )
 
-    def report(self, guest: Guest, address: str) -> DriverError | None:
-        """Let the vCenter show this address for the guest."""
+    def report(self, guest: Guest, addresses: Sequence[str]) -> DriverError | None:
+        """Let the vCenter show these addresses for the guest, the first one first; there is one at least."""
         vm = self._session.object(vim.VirtualMachine, guest.ref)
-        edit = vim.vm.ConfigSpec(extraConfig=shape.extra_config({ADDRESS: address, TOOLS: TOOLS_RUN}))
+        told = shape.extra_config({ADDRESS: addresses[0], TOOLS: TOOLS_RUN})
+        if len(addresses) > 1:
+            cards = [vim.vm.GuestInfo.NicInfo(ipAddress=list(addresses), connected=True, deviceConfigId=-1)]
+            told.append(vim.option.OptionValue(key=CARDS, value=_ALL_CARDS(cards)))
+        edit = vim.vm.ConfigSpec(extraConfig=told)
         try:
             task = self._session.call(vm.ReconfigVM_Task, spec=edit)
         except DriverError as error:
@@ -108,7 +115,8 @@ def _guest(machine: Machine | None) -> Guest | None:
         memory_mib=machine.memory_mib,
         version=machine.extra.get(VERSION, ""),
         power=machine.power,
-        address=machine.address,
+        addresses=machine.addresses,
+        macs=machine.macs,
         guestinfo={
             key.removeprefix(GUESTINFO): value for key, value in machine.extra.items() if key.startswith(GUESTINFO)
         },

@@ -10,12 +10,18 @@ from uuid import UUID
 
 from pyVmomi import vim
 
+from ..addresses import reachable
 from ..base import Power, VmFacts
 from ..extraconfig import KEY, METADATA, USERDATA, WIPED, unpacked
 from .properties import Found
 from .session import ref_of
 
-HEAVY = ("config.hardware.device", "config.extraConfig", "config.files.vmPathName")  # nine tenths of a read
+HEAVY = (  # nine tenths of a read
+    "config.hardware.device",
+    "config.extraConfig",
+    "config.files.vmPathName",
+    "guest.net",
+)
 LIGHT = (
     "name",
     "config.instanceUuid",
@@ -55,7 +61,7 @@ class Machine:
     pool: Any
     folder: Any
     datastores: tuple[str, ...]
-    address: str | None
+    addresses: tuple[str, ...]
     template: bool
     vmx: str
     change_version: str | None
@@ -81,7 +87,7 @@ class Machine:
             pool=found.get("resourcePool"),
             folder=found.get("parent") or found.get("parentVApp"),
             datastores=tuple(store._moId for store in found.get("datastore", ())),
-            address=(found.get("guest.ipAddress") or None) if power is Power.ON else None,
+            addresses=_addresses(found) if power is Power.ON else (),
             template=bool(found.get("config.template")),
             vmx=str(found.get("config.files.vmPathName", "")),
             change_version=found.get("config.changeVersion") or None,
@@ -91,6 +97,10 @@ class Machine:
     @property
     def id(self) -> str:
         return str(self.obj._moId)
+
+    @property
+    def address(self) -> str | None:
+        return next(iter(self.addresses), None)
 
     @property
     def witness(self) -> bool:
@@ -120,10 +130,14 @@ class Machine:
         return -(-sum(disk_bytes(disk) for disk in self.own_disks) // GIB)
 
     @property
-    def card(self) -> Any:
-        """The first network card, or None."""
-        cards = [one for one in self.devices if isinstance(one, vim.vm.device.VirtualEthernetCard)]
-        return min(cards, key=lambda one: one.key, default=None)
+    def cards(self) -> tuple[Any, ...]:
+        """The network cards in the order in which they were added."""
+        found = [one for one in self.devices if isinstance(one, vim.vm.device.VirtualEthernetCard)]
+        return tuple(sorted(found, key=lambda one: one.key))
+
+    @property
+    def macs(self) -> tuple[str, ...]:
+        return tuple(str(card.macAddress or "") for card in self.cards)
 
     @property
     def user_data(self) -> str | None:
@@ -149,8 +163,15 @@ class Machine:
             folder_ref=ref_of(self.folder, vim.Folder) if self.folder is not None else None,
             datastore_refs=self.datastores,
             boot_data_present=self.extra.get(USERDATA, "") not in WIPED,
+            addresses=self.addresses,
             tools=self.tools,
         )
+
+
+def _addresses(found: Found) -> tuple[str, ...]:
+    """All that the tools tell, the primary one first; that one alone where no card was read."""
+    told = [str(text) for card in found.get("guest.net", ()) for text in card.ipAddress or ()]
+    return reachable([str(found.get("guest.ipAddress") or ""), *told])
 
 
 def disk_bytes(disk: Any) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim
 
-from ..base import Refused, VmSpec
+from ..base import NotReady, Refused, VmSpec, names_cards, with_macs
 from ..extraconfig import KEY, LARGEST_VALUE, METADATA, VERSION, packed
 from . import properties
 from .machine import GIB, Machine, disk_bytes
@@ -33,12 +33,12 @@ class Surroundings:
             )
         return found
 
-    def backing(self, spec: VmSpec) -> Any:
-        if spec.network_ref is None:
-            return None
-        if spec.network_ref not in self.backings:
-            raise Refused(f"The vCenter does not know the network {spec.network_ref}.", code="not_found")
-        return self.backings[spec.network_ref]
+    def wiring(self, spec: VmSpec) -> list[Any]:
+        """What its cards connect to, in order. Raises Refused(not_found)."""
+        unknown = [ref for ref in spec.networks if ref not in self.backings]
+        if unknown:
+            raise Refused(f"The vCenter does not know the network {unknown[0]}.", code="not_found")
+        return [self.backings[ref] for ref in spec.networks]
 
 
 def extra_config(values: Mapping[str, str]) -> list[Any]:
@@ -70,7 +70,7 @@ def clone_spec(session: Session, spec: VmSpec) -> Any:
 
 def built(machine: Machine, spec: VmSpec) -> bool:
     """The metadata is written with the last edit: where it is right, the VM was made as asked, once."""
-    return machine.metadata == spec.metadata
+    return machine.metadata is not None and machine.metadata == with_macs(spec.metadata, machine.macs)
 
 
 def relocation(session: Session, machine: Machine, spec: VmSpec) -> Any:
@@ -95,15 +95,15 @@ def edit(machine: Machine, spec: VmSpec, around: Surroundings) -> Any:
         made.numCPUs, right = spec.vcpu, False
     if machine.memory_mib != spec.memory_mib:
         made.memoryMB, right = spec.memory_mib, False
-    if not built(machine, spec):
-        made.extraConfig, right = extra_config(packed(METADATA, spec.metadata)), False
-    changes = [
-        change
-        for change in (grown_disk(machine, spec.disk_gib), _card(machine, around.backing(spec)))
-        if change is not None
-    ]
-    if changes:
-        made.deviceChange, right = changes, False
+    cards = card_changes(machine.cards, around.wiring(spec))
+    disk = grown_disk(machine, spec.disk_gib)
+    if cards or disk is not None:
+        made.deviceChange, right = [*cards, *([] if disk is None else [disk])], False
+    if not (built(machine, spec) or (cards and names_cards(spec.metadata))):
+        text = with_macs(spec.metadata, machine.macs)
+        if text is None:
+            raise NotReady(f"The network cards of {spec.name} have no MAC yet.")
+        made.extraConfig, right = extra_config(packed(METADATA, text)), False
     if right:
         return None
     if machine.change_version:
@@ -134,20 +134,34 @@ def grown_disk(machine: Machine, disk_gib: int) -> Any:
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=first)
 
 
-def _card(machine: Machine, backing: Any) -> Any:
-    if backing is None:
-        return None
-    card = machine.card
-    if card is None:
-        made = vim.vm.device.VirtualVmxnet3(key=-1, backing=backing, addressType="generated")
-        made.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-            startConnected=True, connected=True, allowGuestControl=True
-        )
-        return vim.vm.device.VirtualDeviceSpec(operation="add", device=made)
-    if _leads_to(card.backing) == _leads_to(backing):
-        return None
+def card_changes(cards: Sequence[Any], wiring: Sequence[Any]) -> list[Any]:
+    """What makes a VM's cards lead to just these, in order; those that it has are used. No wiring: they are left."""
+    if not wiring:
+        return []
+    changes = [
+        _change("edit", _wired(card, backing))
+        for card, backing in zip(cards, wiring, strict=False)
+        if _leads_to(card.backing) != _leads_to(backing)
+    ]
+    changes += [_change("add", _new_card(-1 - at, backing)) for at, backing in enumerate(wiring[len(cards) :])]
+    return changes + [_change("remove", card) for card in cards[len(wiring) :]]
+
+
+def _change(operation: str, card: Any) -> Any:
+    return vim.vm.device.VirtualDeviceSpec(operation=operation, device=card)
+
+
+def _wired(card: Any, backing: Any) -> Any:
     card.backing = backing
-    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+    return card
+
+
+def _new_card(key: int, backing: Any) -> Any:
+    made = vim.vm.device.VirtualVmxnet3(key=key, backing=backing, addressType="generated")
+    made.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=True, connected=True, allowGuestControl=True
+    )
+    return made
 
 
 def _leads_to(backing: Any) -> tuple[str, str]:

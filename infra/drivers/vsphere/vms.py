@@ -33,7 +33,7 @@ def ensure_vms(finder: Finder, specs: Sequence[VmSpec]) -> dict[UUID, VmOutcome]
     names = finder.names({spec.folder_ref for spec in specs})
     around = shape.Surroundings(
         templates=_templates(finder, {spec.template_ref for spec in specs}),
-        backings=shape.backings(session, {spec.network_ref for spec in specs if spec.network_ref}),
+        backings=shape.backings(session, {ref for spec in specs for ref in spec.networks}),
     )
 
     def decide(key: UUID, machine: Machine | None) -> Decision:
@@ -66,7 +66,7 @@ def _templates(finder: Finder, refs: set[str]) -> dict[str, Machine]:
 def _clone(finder: Finder, spec: VmSpec, holder: Named | None, around: shape.Surroundings) -> Decision:
     """The name guards a clone that cannot be found by key yet: vCenter gives a name in a folder once."""
     template = around.template(spec)
-    around.backing(spec)
+    around.wiring(spec)
     if holder is not None and holder.key != spec.key:
         raise _name_taken(spec, holder)
     session = finder.session

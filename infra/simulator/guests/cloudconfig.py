@@ -9,11 +9,14 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
+
+from infra.simulator.guests import netconfig
+from infra.simulator.guests.netconfig import BadUserData, mapping
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 GUESTINFO_LIMIT = 64 * 1024  # bytes of one guestinfo value, as it travels
@@ -27,10 +30,6 @@ USER_KEYS = {"name", "gecos", "groups", "sudo", "shell", "lock_passwd", "ssh_aut
 METADATA_KEYS = {"instance-id", "local-hostname", "hostname", "network", "wait-on-network"}
 PERMISSIONS = re.compile(r"0[0-7]{3}")
 OWNER = re.compile(r"[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?")
-
-
-class BadUserData(Exception):
-    """What is wrong, with the key's path in front."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ class Seed:
 def seed(guestinfo: Mapping[str, str]) -> Seed:
     """Decode `userdata` and `metadata` (keys with or without the prefix `guestinfo.`). Raises BadUserData."""
     values = {name.removeprefix("guestinfo."): value for name, value in guestinfo.items()}
-    metadata = _mapping("metadata", _yaml("metadata", _decoded(values, "metadata") or "{}"), METADATA_KEYS)
+    metadata = mapping("metadata", _yaml("metadata", _decoded(values, "metadata") or "{}"), METADATA_KEYS)
+    if "network" in metadata:
+        netconfig.cards(metadata["network"])
     text = _decoded(values, "userdata")
     instance = _text("metadata.instance-id", metadata.get("instance-id", ""))
     hostname = _text("metadata.local-hostname", metadata.get("local-hostname", metadata.get("hostname", "")))
@@ -67,6 +68,17 @@ def seed(guestinfo: Mapping[str, str]) -> Seed:
         tuple(_file(f"write_files[{at}]", item) for at, item in enumerate(_list(config, "write_files"))),
         tuple(_command(f"runcmd[{at}]", item) for at, item in enumerate(_list(config, "runcmd"))),
     )
+
+
+def addresses(guestinfo: Mapping[str, str], macs: Sequence[str], leased: str) -> list[str]:
+    """What a machine with these cards would tell that booted with this; see netconfig.told. None where it is wrong."""
+    values = {name.removeprefix("guestinfo."): value for name, value in guestinfo.items()}
+    try:
+        metadata = mapping("metadata", _yaml("metadata", _decoded(values, "metadata") or "{}"), METADATA_KEYS)
+        wanted = netconfig.cards(metadata["network"]) if "network" in metadata else None
+    except BadUserData:  # its boot has failed, and its console says why
+        return []
+    return netconfig.told(wanted, macs, leased)
 
 
 def _decoded(values: Mapping[str, str], name: str) -> str:
@@ -104,14 +116,14 @@ def _unzipped(raw: bytes) -> bytes:
 def _config(text: str) -> dict[str, Any]:
     if text.split("\n", 1)[0].strip() != "#cloud-config":
         raise BadUserData("userdata: its first line is not #cloud-config")
-    config = _mapping("userdata", _yaml("userdata", text), TOP_KEYS)
+    config = mapping("userdata", _yaml("userdata", text), TOP_KEYS)
     if not isinstance(config.get("preserve_hostname", False), bool):
         raise BadUserData("preserve_hostname: is not true or false")
     for key in _list(config, "ssh_authorized_keys"):
         _text("ssh_authorized_keys", key)
     for at, user in enumerate(_list(config, "users")):
         if user != "default":
-            _text(f"users[{at}].name", _mapping(f"users[{at}]", user, USER_KEYS).get("name"))
+            _text(f"users[{at}].name", mapping(f"users[{at}]", user, USER_KEYS).get("name"))
     for name in _list(config, "cleanup-guestinfo"):
         if name not in ("userdata", "vendordata", "metadata"):
             raise BadUserData(f"cleanup-guestinfo: {name!r} is not a guestinfo value")
@@ -126,7 +138,7 @@ def _yaml(where: str, text: str) -> Any:
 
 
 def _file(where: str, item: Any) -> File:
-    item = _mapping(where, item, FILE_KEYS)
+    item = mapping(where, item, FILE_KEYS)
     path = _text(f"{where}.path", item.get("path"))
     if not path.startswith("/"):
         raise BadUserData(f"{where}.path: {path!r} is not absolute")
@@ -149,15 +161,6 @@ def _command(where: str, item: Any) -> str | list[str]:
     if isinstance(item, list) and item and all(isinstance(word, str) for word in item):
         return item
     raise BadUserData(f"{where}: is neither a string nor a list of strings")
-
-
-def _mapping(where: str, value: Any, keys: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadUserData(f"{where}: is not a mapping")
-    unknown = sorted(str(key) for key in value if key not in keys)
-    if unknown:
-        raise BadUserData(f"{where}: unknown key {', '.join(unknown)}")
-    return value
 
 
 def _list(config: Mapping[str, Any], key: str) -> list[Any]:
