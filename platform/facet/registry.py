@@ -13,7 +13,9 @@ import facet.clusters.services
 import facet.clusters.use
 import facet.workloads.maintenance.reconcile
 import facet.workloads.maintenance.services
+import facet.workloads.power
 import facet.workloads.reconcile
+import facet.workloads.resizing
 import facet.workloads.services
 import facet.workloads.watching
 import infra.reconcile
@@ -39,11 +41,16 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
     "cluster.scale": facet.clusters.scaling.cancel_scale,
     "vm.create": facet.workloads.services.cancel_create,
+    "vm.start": facet.workloads.power.cancel,
+    "vm.stop": facet.workloads.power.cancel,
+    "vm.restart": facet.workloads.power.cancel_restart,
+    "vm.resize": facet.workloads.resizing.cancel,
     "host.drain": facet.workloads.maintenance.services.cancel,
     "zone.drain": facet.workloads.maintenance.services.cancel,
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
+ADOPTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.adopted,)
 HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]] = {
     "vm": (facet.clusters.use.of_vm,),
     "image": (facet.workloads.watching.being_made_of,),

@@ -213,9 +213,14 @@ def test_a_vm_that_is_not_there_is_refused_for_itself_alone(room, driver):
     assert booted[nobody].code == "not_found"
 
 
-def test_a_console_is_text(room, driver):
+def test_a_console_is_text_where_the_layer_keeps_it(site, room, driver):
     vm = room.vm()
-    assert isinstance(driver.console_log(vm.key), str)
+    if site.kind == "vsphere":
+        with pytest.raises(Refused) as refused:
+            driver.console_log(vm.key)
+        assert refused.value.code == "no_console"
+    else:
+        assert isinstance(driver.console_log(vm.key), str)
 
 
 # --- going ---------------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class Compute(Protocol):
         """layer ("compute" | "network" | "storage") -> privileges that the user lacks; empty where none."""
 
     def console_log(self, key: UUID) -> str:
-        """The guest's console, newest last; '' where the layer keeps none."""
+        """The guest's console, newest last. Refused `no_console` where the layer keeps none."""
 
     def close(self) -> None: ...
 

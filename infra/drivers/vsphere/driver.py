@@ -127,8 +127,10 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privileges)
         return ()
 
     def console_log(self, key: UUID) -> str:
-        """vCenter keeps no console text."""
-        return ""
+        """vCenter keeps no console text: what a guest writes goes to its screen, or to a serial port of its own."""
+        raise Refused(
+            "vSphere keeps no console log of a VM: open its console in the vSphere Client.", code="no_console"
+        )
 
     def close(self) -> None:
         self._watch.close()

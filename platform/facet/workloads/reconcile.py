@@ -23,7 +23,7 @@ from facet.rest.access import SYSTEM
 from infra import outside
 from infra.drivers import base
 
-from . import folders, machines, removal
+from . import acting, folders, machines, removal
 from .models import VM, VM_KIND, VmPhase
 from .scene import LATER_S, Scene
 
@@ -42,7 +42,8 @@ MISSING = {
     "sentence": "The site no longer shows it.",
     "action": "Look at the site, or delete the VM.",
 }
-OFF = {"code": "machine_off", "sentence": "It is powered off.", "action": "Power it on at the site."}
+OFF = {"code": "machine_off", "sentence": "It is powered off.", "action": "Start it."}
+ON = {"code": "machine_on", "sentence": "It runs, and shall be off.", "action": "Stop it, or start it."}
 NO_ADDRESS = {
     "code": "no_address",
     "sentence": "It runs, and its guest has told no address yet.",
@@ -91,7 +92,7 @@ def come(scene: Scene) -> Outcome:
 
 
 def _stages(scene: Scene) -> Outcome:
-    for stage in (lost, make, boot, address):
+    for stage in (lost, make, acting.look, acting.settle_failures, acting.off, acting.size, boot, address):
         outcome = stage(scene)
         if outcome is not None:
             return outcome
@@ -99,9 +100,14 @@ def _stages(scene: Scene) -> Outcome:
 
 
 def lost(scene: Scene) -> Outcome | None:
-    """What was deleted behind our back is made anew under its key, once the site was asked."""
+    """What was deleted behind our back before it had ever arrived is made anew under its key, once the site was asked.
+
+    What more was asked of since then may have held data: whoever asked is told.
+    """
     if scene.vm.missing_at is None:
         return None
+    if scene.was_made:
+        return acting.give_up(scene, base.DriverError(MISSING["sentence"], code=MISSING["code"]))
     if machines.look(scene.turn, scene.driver, [scene.vm]):
         with scene.turn.transaction():
             machines.begin_again(scene.vm)
@@ -145,19 +151,25 @@ def _give_up(scene: Scene, reason: Mapping[str, Any]) -> Outcome:
 
 
 def boot(scene: Scene) -> Outcome | None:
-    """Powered on, with boot data that says nothing; one that has run and is found off is powered on again."""
+    """Powered on, with its boot data; one that has run and is found off is powered on again."""
+    if scene.was_made:
+        return acting.on(scene, boot_data)
     if not scene.shall_run:
         return None
     if scene.busy or (not scene.runs and not machines.room(scene.turn, scene.site, 1)):
         return Again(scene.pace_s)
     if scene.vm.phase == VmPhase.BUILT:
-        machines.boot(scene.turn, scene.driver, {scene.vm.id: USER_DATA})
+        machines.boot(scene.turn, scene.driver, {scene.vm.id: boot_data(scene.vm)})
     elif scene.vm.power == base.Power.OFF:
         machines.power_on(scene.turn, scene.driver, [scene.vm.id])
     else:
         return None
     scene.reread()
     return None if scene.runs else Again(scene.pace_s)
+
+
+def boot_data(vm: VM) -> str:
+    return USER_DATA
 
 
 def address(scene: Scene) -> Outcome | None:
@@ -197,6 +209,8 @@ def _found_amiss(scene: Scene) -> dict[str, str] | None:
         return MISSING
     if scene.shall_run and scene.vm.power == base.Power.OFF:
         return OFF
+    if not scene.shall_run and scene.vm.power == base.Power.ON:
+        return ON
     return NO_ADDRESS if scene.shall_run and not scene.has_address else None
 
 

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from facet.operations import services as operations
 from facet.operations.engine import Again, Outcome, Turn
+from facet.operations.models import Operation
 from facet.operations.services import Step
 from infra import outside
 from infra.drivers import base
@@ -31,7 +33,7 @@ class Scene:
 
     turn: Turn
     vm: VM
-    open_operation: bool
+    operation: Operation | None  # the newest that is open
     tasks: Tasks = field(default_factory=Tasks)
     reason: dict[str, Any] | None = None  # what this pass has found to wait for, see wait()
 
@@ -39,14 +41,26 @@ class Scene:
     def read(cls, turn: Turn) -> Scene:
         with turn.reading():
             vm = VM.objects.select_related("project", "zone__site", "image__template", "network").get(pk=turn.key)
-            return cls(turn, vm, operations.open_ones(VM_KIND, vm.id).exists())
+            return cls(turn, vm, operations.open_ones(VM_KIND, vm.id).order_by("-created_at").first())
 
     def reread(self) -> None:
         """The row as the last act left it."""
         self.vm = Scene.read(self.turn).vm
 
+    def changed(self, **changes: Any) -> bool:
+        """Write this about the VM as it was read, unless more was asked for meanwhile, and read it. Whether it won."""
+        with self.turn.transaction():
+            won = self.same().update(**changes)
+        self.reread()
+        return bool(won)
+
+    def same(self) -> QuerySet[VM]:
+        """The VM, if nothing more was asked of it since it was read."""
+        rows = VM.objects.filter(pk=self.vm.pk, generation=self.vm.generation, deleted_at=None)
+        return rows.exclude(phase=VmPhase.DELETING)
+
     def settle_tasks(self) -> None:
-        self.tasks = machines.settle_tasks(self.turn, self.driver)
+        self.tasks = machines.settle_tasks(self.turn, self.driver, count_failures=not self.was_made)
         if self.tasks.failed:
             self.reread()
 
@@ -68,12 +82,31 @@ class Scene:
         return self.vm.id in self.running
 
     @property
+    def open_operation(self) -> bool:
+        return self.operation is not None
+
+    @property
+    def was_made(self) -> bool:
+        """More was asked of it than to be made: it holds something, and no fault of the site's own gives it up."""
+        return self.vm.generation > 1
+
+    @property
+    def shall_go_off(self) -> bool:
+        """Before anything else: to stay off, to come again, or to take its new size."""
+        return not self.shall_run or self.vm.restart_wanted or bool((self.vm.resizing or {}).get("off"))
+
+    @property
     def shall_run(self) -> bool:
         return self.vm.power_wanted == base.Power.ON
 
     @property
     def runs(self) -> bool:
         return self.vm.phase == VmPhase.RUNNING and self.vm.power == base.Power.ON
+
+    @property
+    def is_off(self) -> bool:
+        """As the site was seen last; one that was never on has no power."""
+        return self.vm.power in (base.Power.OFF, "")
 
     @property
     def has_address(self) -> bool:
@@ -83,13 +116,14 @@ class Scene:
     @property
     def is_coming(self) -> bool:
         """Something that was asked for is not real yet."""
-        stands = self.vm.phase == VmPhase.RUNNING or (self.vm.phase == VmPhase.BUILT and not self.shall_run)
-        return self.open_operation or not stands
+        stands = self.vm.phase == (VmPhase.RUNNING if self.shall_run else VmPhase.BUILT)
+        return self.open_operation or not stands or self.vm.restart_wanted or self.vm.resizing is not None
 
     @property
     def pace_s(self) -> float:
         """Whoever has just begun is looked at more often, while the site works on it."""
-        young = (timezone.now() - self.vm.created_at).total_seconds() < 60
+        asked_at = self.operation.created_at if self.operation else self.vm.created_at
+        young = (timezone.now() - asked_at).total_seconds() < 60
         return SOON_S if young and (self.busy or self.vm.phase in STANDING) else LATER_S
 
     def wait(self, code: str, sentence: str) -> Outcome:
@@ -117,15 +151,24 @@ class Scene:
     def _steps(self) -> list[Step]:
         if self.vm.phase == VmPhase.DELETING:
             return [Step("machine", "The machine is removed", "running")]
-        acts = [("machine", "The machine is made", self.vm.phase in STANDING)]
-        if self.shall_run:
-            acts += [
-                ("boot", "It boots", self.runs),
-                ("address", "It tells its address", self.has_address and self.runs),
-            ]
         steps, running = [], False
-        for name, title, done in acts:
+        for name, title, done in self._acts():
             phase = "done" if done else "waiting" if running else "running"
             running = running or not done
             steps.append(Step(name, title, phase, int(done)))
         return steps
+
+    def _acts(self) -> list[tuple[str, str, bool]]:
+        """What the open operation asks for, in order: name, title, whether it is done."""
+        verb = self.operation.verb if self.operation else ""
+        acts = [("machine", "The machine is made", self.vm.phase in STANDING)]
+        if verb in ("vm.stop", "vm.restart") or (self.vm.resizing or {}).get("off"):
+            acts.append(("off", "Its guest shuts down, and it is off", not self.shall_go_off or self.is_off))
+        if verb == "vm.resize":
+            acts.append(("size", "It takes its new size", self.vm.resizing is None))
+        if self.shall_run:
+            acts += [
+                ("boot", "It boots", self.runs and not self.shall_go_off),
+                ("address", "It tells its address", self.has_address and self.runs and not self.shall_go_off),
+            ]
+        return acts

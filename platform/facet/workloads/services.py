@@ -7,31 +7,23 @@ verb here writes everything in one, the ledger last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from facet.operations import engine
 from facet.operations import services as operations
 from facet.operations.models import Operation
 from facet.operations.wakeups import wake
 from facet.rest.access import Actor
-from facet.rest.problems import InUse, NameTaken, NotFound
+from facet.rest.problems import NameTaken
 from scheduler import ledger
 from scheduler.core.ask import Plan
 from scheduler.elsewhere import asks_elsewhere
 
-from . import folders
+from . import folders, standing
 from .asking import Wish
 from .models import VM, VM_KIND, VmPhase
-
-
-def target(vm: VM) -> operations.Target:
-    return operations.Target(kind=VM_KIND, id=vm.id, name=vm.name, tenant_id=vm.tenant_id, project_id=vm.project_id)
-
 
 # --- asking --------------------------------------------------------------------------------------------------------
 
@@ -51,7 +43,7 @@ def create_vm(*, wish: Wish, plan: Plan, by: Actor) -> tuple[VM, Operation]:
     """Write a VM and all that it holds. Raises NameTaken, Conflict (quota, pool), ledger.Stale."""
     vm = wish.vms[0]
     _save(wish, plan)
-    operation = operations.start("vm.create", target=target(vm), by=by, first=True)
+    operation = operations.start("vm.create", target=standing.target(vm), by=by, first=True)
     wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=wish.ground.site.id)
     _claim(wish, plan)
     return vm, operation
@@ -108,29 +100,21 @@ def _settle(wish: Wish, plan: Plan) -> None:
 # --- deleting ------------------------------------------------------------------------------------------------------
 
 
-def delete_vm(*, vm: VM, by: Actor, check: Callable[[VM], None] | None = None) -> Operation:
+def delete_vm(*, vm: VM, by: Actor, check: standing.Check | None = None) -> Operation:
     """Delete wins over whatever is under way. Said twice, it is the same delete. `check` judges the locked row.
 
     Raises InUse for a VM that something else looks after.
     """
-    vm = VM.objects.select_related("zone").select_for_update(of=("self",), no_key=True).get(pk=vm.pk)
-    if vm.deleted_at is not None:
-        raise NotFound("The VM has just been deleted.")
-    if vm.owner_kind != VM_KIND:
-        holders = engine.holders(VM_KIND, vm.id)
-        names = ", ".join(f"{held['kind']} {held['name']}" for held in holders) or f"a {vm.owner_kind}"
-        raise InUse(f"{vm.name} is a machine of {names}, which alone may remove it.", holders=holders)
-    if check is not None:
-        check(vm)
+    vm = standing.locked(vm, check)
     if vm.phase == VmPhase.DELETING:
-        under_way = operations.open_ones(VM_KIND, vm.id).filter(verb="vm.delete").first()
+        under_way = standing.under_way(vm, "vm.delete")
         if under_way is not None:
-            return cast(Operation, under_way)
+            return under_way
     generation = vm.generation + 1
     VM.objects.filter(pk=vm.pk).update(
         phase=VmPhase.DELETING, delete_asked_at=timezone.now(), generation=generation, reason=None
     )
-    operation = operations.start("vm.delete", target=target(vm), by=by, generation=generation)
+    operation = operations.start("vm.delete", target=standing.target(vm), by=by, generation=generation)
     wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=vm.zone.site_id)
     return operation
 

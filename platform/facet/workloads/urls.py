@@ -1,11 +1,16 @@
 from django.urls import path
 
-from . import views
+from . import act_views, views
 from .maintenance import views as maintenance
 
 urlpatterns = [
     path("projects/<uuid:parent_pk>/vms", views.ProjectVmEndpoint.as_view({"get": "list", "post": "create"})),
     path("vms/<uuid:pk>", views.VmEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("vms/<uuid:pk>/start", act_views.VmActEndpoint.as_view({"post": "start"})),
+    path("vms/<uuid:pk>/stop", act_views.VmActEndpoint.as_view({"post": "stop"})),
+    path("vms/<uuid:pk>/restart", act_views.VmActEndpoint.as_view({"post": "restart"})),
+    path("vms/<uuid:pk>/resize", act_views.VmActEndpoint.as_view({"post": "resize"})),
+    path("vms/<uuid:pk>/console", act_views.VmConsoleEndpoint.as_view({"get": "retrieve"})),
     path("hosts/<uuid:pk>", maintenance.HostMaintenanceEndpoint.as_view({"get": "retrieve"})),
     path("hosts/<uuid:pk>/cordon", maintenance.HostMaintenanceEndpoint.as_view({"post": "cordon"})),
     path("hosts/<uuid:pk>/uncordon", maintenance.HostMaintenanceEndpoint.as_view({"post": "uncordon"})),

@@ -14,7 +14,10 @@ VM_KIND = "vm"  # of operations and events about a VM, and of the wakeup that lo
 
 
 class VmPhase(models.TextChoices):
-    """pending -> cloning -> built -> running; from anywhere -> deleting -> (deleted_at). failed keeps its claims."""
+    """pending -> cloning -> built -> running; from anywhere -> deleting -> (deleted_at). failed keeps its claims.
+
+    built: it stands, and is not on; one that is stopped is built again.
+    """
 
     PENDING = "pending"
     CLONING = "cloning"
@@ -63,6 +66,7 @@ class VM(Owned, models.Model):
     stop_asked_at = models.DateTimeField(null=True, help_text="when its guest was asked to shut down")
     stop_within_s = models.IntegerField(default=120, help_text="then it is powered off; 0: at once")
     restart_wanted = models.BooleanField(default=False, help_text="it goes off, and on again")
+    resizing = models.JSONField(null=True, help_text="another size on its way: {was, may_stop, begun, off}; null: none")
     booted_at = models.DateTimeField(null=True, help_text="when Facet last powered it on")
     wiped_at = models.DateTimeField(null=True, help_text="when its boot data was seen wiped")
     seen_at = models.DateTimeField(null=True, help_text="last time the site showed it")
