@@ -23,7 +23,7 @@ var simulatorContext = context.Background()
 type fault struct {
 	Method string  `json:"method"`
 	Match  string  `json:"match"`
-	Kind   string  `json:"kind"` // "fault": answered at once | "task": the task fails | "reset" | "hang"
+	Kind   string  `json:"kind"` // "fault": answered at once | "task": the task fails | "stuck": it never ends | "reset" | "lost" | "hang"
 	Fault  string  `json:"fault"`
 	Detail string  `json:"detail"` // inner XML of the fault
 	Text   string  `json:"text"`
@@ -37,11 +37,14 @@ type faults struct {
 	list []*fault
 }
 
+// next finds the fault that befalls this call; `lost <method>` asks for those of that kind alone.
 func (f *faults) next(name string, body []byte) *fault {
+	lost := strings.HasPrefix(name, "lost ")
+	name = strings.TrimPrefix(name, "lost ")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, one := range f.list {
-		if (one.Method == "" || one.Method == name) && bytes.Contains(body, []byte(one.Match)) &&
+		if lost == (one.Kind == "lost") && (one.Method == "" || one.Method == name) && bytes.Contains(body, []byte(one.Match)) &&
 			(one.Times == 0 || one.met < one.Times) {
 			one.met++
 			return one
@@ -62,6 +65,13 @@ func (f *faults) meet(w http.ResponseWriter, name string, body []byte) bool {
 	case "hang":
 		time.Sleep(time.Duration(one.HangS * float64(time.Second)))
 		return false
+	case "stuck":
+		task := simulator.CreateTask(simulator.Map.Get(method(body).This), strings.TrimSuffix(name, "_Task"), nil)
+		simulator.Map.Update(task, []types.PropertyChange{
+			{Name: "info.startTime", Val: time.Now()},
+			{Name: "info.state", Val: types.TaskInfoStateRunning},
+		})
+		sendTask(w, name, task.Self)
 	case "task":
 		asked := method(body)
 		entity := simulator.Map.Get(asked.This)
@@ -181,6 +191,14 @@ func (f *front) admin(w http.ResponseWriter, r *http.Request) {
 		answer := map[string]interface{}{"writes": f.writes, "calls": f.calls, "in_flight": f.names()}
 		_ = json.NewEncoder(w).Encode(answer)
 		f.mu.Unlock()
+	case "GET /facet/faults": // how often each has befallen a call
+		f.faults.mu.Lock()
+		met := []int{}
+		for _, one := range f.faults.list {
+			met = append(met, one.met)
+		}
+		_ = json.NewEncoder(w).Encode(met)
+		f.faults.mu.Unlock()
 	case "POST /facet/faults":
 		f.faults.mu.Lock()
 		f.faults.list = append(f.faults.list, &injected)

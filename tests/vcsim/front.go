@@ -39,6 +39,7 @@ type front struct {
 	inner     http.Handler
 	books     *books
 	faults    faults
+	addresses addresses
 	mu        sync.Mutex
 	delay     time.Duration
 	inFlight  map[string]types.ManagedObjectReference // folder + name -> the VM that is being made
@@ -83,6 +84,15 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.faults.meet(w, name, body) {
 		return
 	}
+	if f.faults.next("lost "+name, body) != nil { // carried out, and the caller never hears of it
+		f.carryOut(httptest.NewRecorder(), r, name, body)
+		hangUp(w)
+		return
+	}
+	f.carryOut(w, r, name, body)
+}
+
+func (f *front) carryOut(w http.ResponseWriter, r *http.Request, name string, body []byte) {
 	switch name {
 	case "CloneVM_Task":
 		f.clone(w, r, body)
@@ -92,6 +102,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.reconfigure(w, r, body)
 	case "RelocateVM_Task":
 		f.relocate(w, r, body)
+	case "PowerOnVM_Task":
+		f.powerOn(w, r, body)
 	case "ShutdownGuest":
 		f.shutDown(w, r, body)
 	case "Destroy_Task", "UnregisterVM":

@@ -25,7 +25,7 @@ class Refused(DriverError):
     """The layer said no and will say no again: fail with this reason.
 
     Codes in use: `bad_credentials`, `bad_certificate`, `no_permission`, `not_found`, `name_taken`, `no_space`,
-    `no_resources`, `invalid`, `already_booted`, `disk_too_small`, `fault`.
+    `no_resources`, `invalid`, `already_booted`, `disk_too_small`, `file_not_found`, `invalid_state`, `fault`.
     """
 
     code = "refused"

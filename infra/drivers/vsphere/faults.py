@@ -60,6 +60,10 @@ def driver_error(fault: Any) -> DriverError:
         return Refused(f"There are not enough resources: {said}", code="no_resources")
     if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
         return Refused(f"The vCenter does not know {_name(fault.obj)} (any more).", code="not_found")
+    if isinstance(fault, vim.fault.FileNotFound):
+        return Refused(f"A file is missing on the datastore: {fault.file or said}", code="file_not_found")
+    if isinstance(fault, vim.fault.InvalidState):
+        return Refused(f"The vCenter cannot do this in the state that the object is in: {said}", code="invalid_state")
     if isinstance(fault, WRONG):
         return Refused(f"The vCenter does not take this: {said}", code="invalid")
     return Refused(f"The vCenter answered with a fault: {said}", code="fault")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -36,6 +36,7 @@ class Finder:
         self._ids: dict[UUID, str] = {}
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
 
     def learn(self, key: UUID, id: str) -> None:
         self._ids[key] = id
@@ -71,23 +72,35 @@ class Finder:
         return answer
 
     def together(self, ask: Callable[[T], R], items: Collection[T]) -> list[R]:
-        """`ask` of every item, some at a time; the answers in the order of the items."""
+        """`ask` of every item, some at a time; the answers in the order of the items.
+
+        No more of one batch than there are connections wait at once: another batch has its turn among them.
+        """
         if len(items) < 2:
             return [ask(item) for item in items]
+        asked: list[Future[R]] = []
+        waiting: set[Future[R]] = set()
+        try:
+            for item in items:
+                if len(waiting) >= CONNECTIONS:
+                    waiting = wait(waiting, return_when=FIRST_COMPLETED).not_done
+                asked.append(self._pool().submit(ask, item))
+                waiting.add(asked[-1])
+            return [one.result() for one in asked]
+        except (CancelledError, RuntimeError) as error:  # closed in the middle
+            if isinstance(error, RuntimeError) and not self._closed:
+                raise
+            raise Unreachable("This session was given back.", code="session_lost") from error
+
+    def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="vsphere")
-            try:
-                answers = self._threads.map(ask, items)
-            except RuntimeError as error:
-                raise Unreachable("This session was given back.", code="session_lost") from error
-        try:
-            return list(answers)
-        except CancelledError as error:  # closed in the middle
-            raise Unreachable("This session was given back.", code="session_lost") from error
+            return self._threads
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._threads is not None:
                 self._threads.shutdown(wait=False, cancel_futures=True)  # and kept: it takes nothing new
 

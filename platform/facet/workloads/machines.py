@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from facet.operations import inflight
@@ -27,12 +29,17 @@ from .models import VM, VmPhase
 SLICE = 50  # VMs in one call of a driver
 MOST_FAILURES = 3  # faults of the site's own about one VM before it is given up
 # not_found is none of these: a folder that another cluster's end has just taken away is made anew by the next pass
-FINAL = frozenset({"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "no_resources"})
+FINAL = frozenset(
+    {"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "no_resources", "task_hangs"}
+)
 ACTIONS = {
     "no_space": "Free space on the datastore or delete what fills it, then ask again.",
     "disk_too_small": "Choose a flavor with a larger disk, or an image with a smaller one.",
     "no_permission": "Give Facet's user at the site the privileges that docs/vsphere.md lists.",
     "no_resources": "Free room on the hosts of the zone, then ask again.",
+    "name_taken": "Look whose VM bears the name in the project's folder at the site, or ask for another name.",
+    "file_not_found": "Look on the datastore for the files of the template, then ask again.",
+    "task_hangs": "Cancel the task at the site, then delete this and ask again.",
 }
 
 
@@ -47,7 +54,8 @@ class Tasks:
 def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True) -> Tasks:
     """Ask after this owner's tasks and forget those that ended. After one that vanished, the world is asked by key.
 
-    `count_failures`: a task that failed is a fault about its VM, which is given up after a few.
+    `count_failures`: a task that failed is a fault about its VM, which is given up after a few; and one that does not
+    end in FACET_TASK_DEADLINE_S is waited for no longer. (A move with its disks may take any time.)
     """
     with turn.reading():
         rows = inflight.of(turn.lease)
@@ -56,14 +64,26 @@ def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True
     asked = [row for row in rows if row.ended_at is None]
     states = driver.poll([row.ref for row in asked]) if asked else {}
     running = [row for row in asked if states[row.ref].state is base.TaskState.RUNNING]
+    hanging = [row for row in running if count_failures and _hangs(row)]
+    running = [row for row in running if row not in hanging]
     ended = [row for row in rows if row not in running]
     failed = {row.about: error for row in ended if (error := _error(row, states.get(row.ref)))}
+    failed |= {row.about: _hanging(row) for row in hanging}
     if ended:
         with turn.transaction():
             inflight.settle(ended)
             if count_failures:
                 _count_failures(failed)
     return Tasks(frozenset(row.about for row in running), failed)
+
+
+def _hangs(row: Any) -> bool:
+    return bool(row.started_at < timezone.now() - timedelta(seconds=settings.FACET_TASK_DEADLINE_S))
+
+
+def _hanging(row: Any) -> base.DriverError:
+    minutes = settings.FACET_TASK_DEADLINE_S / 60
+    return base.DriverError(f"The site has been at it ({row.doing}) for {minutes:.0f} minutes.", code="task_hangs")
 
 
 def _error(row: Any, state: base.TaskFacts | None) -> base.DriverError | None:
