@@ -162,6 +162,7 @@ def _asked(ask: Ask) -> dict[str, Any]:
         "zones": [str(zone) for zone in ask.zones],
         "pools": [str(pool) for pool in ask.pools],
         "networks": [str(network) for network in ask.networks],
+        "every_network": [str(network) for network in ask.every_network],
         "storage_class": ask.storage_class,
         "group": None
         if group is None

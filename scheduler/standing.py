@@ -113,6 +113,7 @@ def asked(row: Allocation, zones: tuple[UUID, ...], pools: tuple[UUID, ...]) -> 
         role=str(kept.get("role", "")),
         pools=pools,
         networks=tuple(map(UUID, kept.get("networks", ()))),
+        every_network=tuple(map(UUID, kept.get("every_network", ()))),
         storage_class=kept.get("storage_class"),
         group=_group(kept.get("group")),
         policy=Policy(kept["policy"]) if kept.get("policy") else None,

@@ -89,7 +89,8 @@ class Ask:
     """Room wanted for one VM, or for one chunk of a guarantee. Hosts, networks and datastores are named by id.
 
     `pools`: whose guarantees it may use, at most one for each zone (a VM spends from its project's pool in the zone).
-    `networks`: the host must reach one of them; empty means none is needed. `disk_gib` None needs no datastore.
+    `networks`: the host must reach one of them; empty means none is needed. `every_network`: it must reach them all.
+    `disk_gib` None needs no datastore.
     Raises ValueError for amounts that are negative, absurd, or no whole numbers.
     """
 
@@ -102,6 +103,7 @@ class Ask:
     role: str = ""  # what these are called together: "workers"
     pools: tuple[UUID, ...] = ()
     networks: tuple[UUID, ...] = ()
+    every_network: tuple[UUID, ...] = ()
     storage_class: str | None = None
     group: Group | None = None
     require: tuple[Label, ...] = ()  # labels that the host must carry
@@ -131,6 +133,7 @@ _KIND = attrgetter(
     "zones",
     "pools",
     "networks",
+    "every_network",
     "storage_class",
     "group",
     "require",

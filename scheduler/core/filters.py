@@ -49,9 +49,11 @@ def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
 
 
 def reaches_a_network(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
-    if not ask.networks:
+    if not ask.networks and not ask.every_network:
         return None
-    reached = np.array([not row.isdisjoint(ask.networks) for row in fleet.layout.network_rows], np.bool_)
+    one, all_ = ask.networks, frozenset(ask.every_network)
+    rows = fleet.layout.network_rows
+    reached = np.array([all_ <= row and not (one and row.isdisjoint(one)) for row in rows], np.bool_)
     found: Mask = reached[fleet.layout.network_row]
     return found
 

@@ -169,6 +169,7 @@ def roles(
         zones=draw(seldom(tuple(ZONES[:2]), AZ1)),
         pools=draw(seldom(tuple(POOLS[:2]), (POOLS[0],), ())),
         networks=draw(seldom((), (NETWORKS[0],), tuple(NETWORKS))),
+        every_network=draw(seldom((), (NETWORKS[1],), tuple(NETWORKS))),
         storage_class=draw(seldom(None, "gold")),
         group=group,
         require=draw(seldom((), (("rack", "a"),))),

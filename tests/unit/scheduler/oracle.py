@@ -27,6 +27,8 @@ def broken_rules(batch: Sequence[Ask], there: Fleet, plan: Plan) -> list[str]:
             found.append("on a closed host")
         if wanted.networks and not set(wanted.networks) & set(row.networks):
             found.append("without its network")
+        if not set(wanted.every_network) <= set(row.networks):
+            found.append("without one of its networks")
         if not all(row.labels.get(name) == value for name, value in wanted.require):
             found.append("without a required label")
         if (got.datastore_id is None) != (wanted.disk_gib is None):
@@ -154,7 +156,8 @@ class _Counters:
         for row in self.there.hosts:
             if row.zone_id not in wanted.zones or not row.open or row.zone_id not in self.active:
                 continue
-            if wanted.networks and not set(wanted.networks) & set(row.networks):
+            reached = set(row.networks)
+            if (wanted.networks and not set(wanted.networks) & reached) or not set(wanted.every_network) <= reached:
                 continue
             if not all(row.labels.get(name) == value for name, value in wanted.require):
                 continue

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -69,6 +70,18 @@ def test_each_filter_counts_the_hosts_that_it_removed() -> None:
     assert removed(answer) == {rule.name: 1 for rule in FILTERS if rule.name != "affinity"}
     assert [reason.left_hosts for reason in answer.reasons] == [7, 6, 5, 4, 3, 2, 1, 0, 0]
     assert all(reason.sentence for reason in answer.reasons)
+
+
+@pytest.mark.parametrize("wanted", [(NETWORKS[0],), (NETWORKS[1],), tuple(NETWORKS)])
+def test_a_host_must_reach_every_network_of_an_ask(wanted: tuple[UUID, ...]) -> None:
+    rows = [host(at, networks=nets) for at, nets in enumerate([(), (NETWORKS[0],), (NETWORKS[1],), tuple(NETWORKS)])]
+    able = [row for row in rows if set(wanted) <= set(row.networks)]
+    asked = asks(len(able), 8, every_network=wanted)
+    found = place(asked, fleet(rows), policy=Policy.PACK, seed=1)
+    assert isinstance(found, Plan)
+    assert {one.host_id for one in found.placements} == {row.id for row in able}
+    answer = refused(asks(len(able) + 1, 8, every_network=wanted), fleet(rows))
+    assert removed(answer)["network"] == len(rows) - len(able)
 
 
 @pytest.mark.parametrize("active", [True, False])
