@@ -1,4 +1,4 @@
-"""What a complete look at a site says, written down: hosts, datastores, networks, templates.
+"""What a complete look at a site says, written down: hosts, datastores, networks, templates, and who is not ours.
 
 At most 100 rows a transaction; a row that is right already is not written.
 """
@@ -9,18 +9,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from . import headroom
+from . import headroom, unmanaged
+from .apart import Standing
 from .drivers.base import Inventory, NetworkFacts, TemplateFacts
 from .models import PhysicalNetwork, Site, Template
-from .room import Transaction, Unmanaged, slices, write_datastores, write_hosts, write_missing
+from .room import Transaction, slices, write_datastores, write_hosts, write_missing
 
 
 def write(site: Site, found: Inventory, transaction: Transaction, looked_at: datetime) -> None:
     """Make the site's rows say what was found by a look that began at `looked_at`. `transaction` opens a short one."""
-    unmanaged = Unmanaged.of(found.vms, found.templates)
-    write_hosts(site, found.hosts, unmanaged, transaction, looked_at)
-    write_datastores(site, found.datastores, unmanaged, transaction)
+    standing = Standing(site.id, found.vms, found.templates)
+    write_hosts(site, found.hosts, standing, transaction, looked_at)
+    write_datastores(site, found.datastores, standing, transaction)
     write_missing(site, found, transaction, looked_at)
+    unmanaged.write_complete(site, found.vms, found.templates, transaction, looked_at)
     headroom.follow(site, transaction)
     _keep(PhysicalNetwork, site, {fact.ref: _network(fact) for fact in found.networks}, transaction)
     _keep(Template, site, {fact.ref: _template(fact) for fact in found.templates}, transaction)

@@ -19,6 +19,7 @@ from facet.operations.wakeups import wake
 from facet.rest.access import SYSTEM
 
 from . import capacity, inventory
+from .apart import with_adopted
 from .drivers import base
 from .models import Site, Zone, ZonePhase
 from .room import Transaction
@@ -53,7 +54,9 @@ def complete(site: Site, look: Look, check: base.SiteCheck, seen: base.Inventory
     """
     if site.instance_id and check.instance_id != site.instance_id:
         raise AnotherSite(check.instance_id)
-    ours = {vm.key for vm in seen.vms if vm.witness}
+    with transaction():
+        vms = with_adopted(seen.vms, engine.adopted_vms(site.id))
+    ours = {vm.key for vm in vms if vm.witness}
     judge(site, look.expected, look.expected - ours, transaction)
     inventory.write(site, seen, transaction, look.began)
     with transaction():
@@ -64,7 +67,7 @@ def complete(site: Site, look: Look, check: base.SiteCheck, seen: base.Inventory
             with transaction():
                 _look_again(zone)
     for observe in engine.wiring().SITE_OBSERVERS:
-        observe(transaction, site.id, seen.vms, complete=True, began=look.began)
+        observe(transaction, site.id, vms, complete=True, began=look.began)
     with transaction():
         Site.objects.filter(pk=site.pk).update(vms_seen=len(ours), last_synced_at=timezone.now())
 

@@ -6,10 +6,8 @@ blocks new grants until it is right again. Rows are locked in the order of the l
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,7 +20,8 @@ from facet.operations.models import Inflight
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 
-from .drivers.base import DatastoreFacts, HostFacts, Inventory, Power, TemplateFacts, VmFacts
+from .apart import Apart, Unmanaged
+from .drivers.base import DatastoreFacts, HostFacts, Inventory
 from .models import Datastore, Host, HostState, Site
 
 SLICE = 100
@@ -33,34 +32,6 @@ T = TypeVar("T")
 def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), SLICE):
         yield items[start : start + SLICE]
-
-
-@dataclass(frozen=True)
-class Unmanaged:
-    """What stands at a site, told apart by the witness: is it a VM that Facet made? By the ref of where it stands.
-
-    CPU and memory are taken by what runs and is not ours. Disks of ours are counted at their declared size, on the
-    first datastore of their VM.
-    """
-
-    vcpu: Mapping[str, int]
-    memory_mib: Mapping[str, int]
-    ours_gib: Mapping[str, int]
-
-    @classmethod
-    def of(cls, vms: Iterable[VmFacts], templates: Iterable[TemplateFacts] = ()) -> Unmanaged:
-        never_run = {template.ref for template in templates if template.is_template}
-        vcpu: dict[str, int] = defaultdict(int)
-        memory: dict[str, int] = defaultdict(int)
-        ours: dict[str, int] = defaultdict(int)
-        for vm in vms:
-            if vm.witness:
-                for ref in vm.datastore_refs[:1]:
-                    ours[ref] += vm.disk_gib
-            elif vm.power is Power.ON and vm.ref not in never_run:
-                vcpu[vm.host_ref] += vm.vcpu
-                memory[vm.host_ref] += vm.memory_mib
-        return cls(vcpu, memory, ours)
 
 
 def write_missing(site: Site, found: Inventory, transaction: Transaction, looked_at: datetime) -> None:
@@ -97,7 +68,7 @@ returning h.name, h.vcpu_claimed, h.memory_claimed_mib, h.vcpu_overdrawn, h.memo
 
 
 def write_hosts(
-    site: Site, facts: Sequence[HostFacts], unmanaged: Unmanaged, transaction: Transaction, looked_at: datetime
+    site: Site, facts: Sequence[HostFacts], standing: Apart, transaction: Transaction, looked_at: datetime
 ) -> None:
     """Write down these hosts. A row that a later look has changed already stays as that one left it."""
     ids = _ids(Host, site, transaction)
@@ -110,6 +81,7 @@ def write_hosts(
     for part in slices(rows):
         with transaction():
             _lock(Host, [id for id, _ in part])
+            unmanaged = standing.apart()
             for id, fact in part:
                 _observe_host(id, fact, unmanaged, looked_at)
 
@@ -125,21 +97,27 @@ returning h.name, h.vcpu_claimed, h.memory_claimed_mib, h.vcpu_overdrawn, h.memo
 """
 
 
-def write_unmanaged(site: Site, unmanaged: Unmanaged, transaction: Transaction) -> None:
+def write_unmanaged(site: Site, standing: Apart, transaction: Transaction) -> None:
     """Write down what others' VMs take of hosts, where it is something else than was known."""
     with transaction():
+        unmanaged = standing.apart()
         rows = Host.objects.filter(site=site).order_by("id")
         known = list(rows.values_list("id", "ref", "vcpu_unmanaged", "memory_unmanaged_mib"))
     moved = []
     for id, ref, *before in known:
-        now = [unmanaged.vcpu.get(ref, 0), unmanaged.memory_mib.get(ref, 0)]
-        if now != before:
-            moved.append({"id": id, "vcpu": now[0], "memory": now[1]})
+        if before != _taken(unmanaged, ref):
+            moved.append((id, ref))
     for part in slices(moved):
         with transaction():
-            _lock(Host, [row["id"] for row in part])
-            for row in part:
-                _execute_host(_UNMANAGED, row)
+            _lock(Host, [id for id, _ in part])
+            unmanaged = standing.apart()
+            for id, ref in part:
+                vcpu, memory_mib = _taken(unmanaged, ref)
+                _execute_host(_UNMANAGED, {"id": id, "vcpu": vcpu, "memory": memory_mib})
+
+
+def _taken(unmanaged: Unmanaged, host_ref: str) -> list[int]:
+    return [unmanaged.vcpu.get(host_ref, 0), unmanaged.memory_mib.get(host_ref, 0)]
 
 
 def _hosts_gone(site: Site, seen: set[str], transaction: Transaction, looked_at: datetime) -> None:
@@ -227,9 +205,7 @@ returning d.name, d.claimed_gib, d.overdrawn_gib, old.overdrawn_gib
 """
 
 
-def write_datastores(
-    site: Site, facts: Sequence[DatastoreFacts], unmanaged: Unmanaged, transaction: Transaction
-) -> None:
+def write_datastores(site: Site, facts: Sequence[DatastoreFacts], standing: Apart, transaction: Transaction) -> None:
     """Write down these datastores. Use that moves by less than a hundredth of the capacity is let be."""
     ids = _ids(Datastore, site, transaction)
     new = [fact for fact in facts if fact.ref not in ids]
@@ -247,6 +223,7 @@ def write_datastores(
         with transaction():
             in_flight = Inflight.objects.filter(site_id=site.id).exists()
             _lock(Datastore, [id for id, _ in part])
+            unmanaged = standing.apart()
             for id, fact in part:
                 _observe_datastore(id, fact, unmanaged.ours_gib.get(fact.ref, 0), in_flight)
 

@@ -24,13 +24,13 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
 from . import budgets, capacity, endpoints, outside
-from .models import Datastore, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
+from .models import Datastore, DriftPolicy, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?", re.IGNORECASE)
 DRIVERS = ("simulator", "vsphere")
 MOST_HOSTS = 1000
-COLUMNS = ("cpu_overcommit", "memory_overcommit", "failover_hosts", "selector", "endpoint_range")  # that IT may change
+COLUMNS = ("cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy", "selector", "endpoint_range")
 
 
 def target(found: Site | Zone) -> operations.Target:
@@ -230,6 +230,7 @@ def create_zone(
     memory_overcommit: Any,
     by: Actor,
     failover_hosts: int = 0,
+    drift_policy: str = DriftPolicy.REPORT,
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
     site = _standing(site)
@@ -244,6 +245,7 @@ def create_zone(
         cpu_overcommit=cpu_overcommit,
         memory_overcommit=memory_overcommit,
         failover_hosts=failover_hosts,
+        drift_policy=drift_policy,
     )
     try:
         with transaction.atomic():

@@ -22,10 +22,10 @@ from django.utils import timezone
 from facet.operations import circuits, engine, inflight
 from facet.operations.wakeups import wake
 
-from . import headroom, looks, outside, room
+from . import headroom, looks, outside, room, unmanaged
+from .apart import Standing, with_adopted
 from .drivers import base, factory
 from .models import Site, SitePhase
-from .room import Unmanaged
 
 log = structlog.get_logger(__name__)
 
@@ -86,9 +86,8 @@ class Picture:
             self.vms[vm.ref] = vm
         return gone
 
-    @property
-    def unmanaged(self) -> Unmanaged:
-        return Unmanaged.of(self.vms.values(), self.templates)
+    def standing(self, site_id: UUID) -> Standing:
+        return Standing(site_id, tuple(self.vms.values()), self.templates)
 
 
 class SiteWatch:
@@ -214,15 +213,21 @@ class SiteWatch:
             with self.transaction():
                 expected = engine.expected_vms(self.site.id)
             looks.judge(self.site, expected, expected & {vm.key for vm in gone}, self.transaction)
-        unmanaged = picture.unmanaged
-        room.write_hosts(self.site, changes.hosts, unmanaged, self.transaction, timezone.now())
+        standing = picture.standing(self.site.id)
+        room.write_hosts(self.site, changes.hosts, standing, self.transaction, timezone.now())
         if changes.hosts:
             headroom.follow(self.site, self.transaction)
-        room.write_unmanaged(self.site, unmanaged, self.transaction)
-        room.write_datastores(self.site, changes.datastores, unmanaged, self.transaction)
+        room.write_unmanaged(self.site, standing, self.transaction)
+        room.write_datastores(self.site, changes.datastores, standing, self.transaction)
         if changes.vms or changes.gone_refs:
-            for observe in engine.wiring().SITE_OBSERVERS:
-                observe(self.transaction, self.site.id, changes.vms, gone_refs=changes.gone_refs, complete=False)
+            self._tell_of_vms(picture, changes)
+
+    def _tell_of_vms(self, picture: Picture, changes: base.Changes) -> None:
+        unmanaged.write_changes(self.site, changes.vms, picture.templates, changes.gone_refs, self.transaction)
+        with self.transaction():
+            vms = with_adopted(changes.vms, engine.adopted_vms(self.site.id))
+        for observe in engine.wiring().SITE_OBSERVERS:
+            observe(self.transaction, self.site.id, vms, gone_refs=changes.gone_refs, complete=False)
 
     # --- asking after open refs ------------------------------------------------------------------------------------
 

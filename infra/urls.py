@@ -19,6 +19,7 @@ urlpatterns = [
     path("zones", views.ZoneEndpoint.as_view({"get": "list", "post": "create"})),
     path("zones/<uuid:pk>", views.ZoneEndpoint.as_view(ONE)),
     path("zones/<uuid:parent_pk>/storage-classes", views.ZoneStorageClassEndpoint.as_view(LIST)),
+    path("zones/<uuid:parent_pk>/unmanaged-vms", views.UnmanagedVmEndpoint.as_view({"get": "list"})),
     path("storage-classes/<uuid:pk>", views.StorageClassEndpoint.as_view(ONE)),
     path("flavors", views.FlavorEndpoint.as_view({"get": "list"})),
     path("flavors/<uuid:pk>", views.FlavorEndpoint.as_view({"get": "retrieve"})),

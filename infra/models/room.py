@@ -161,7 +161,8 @@ class UnmanagedVm(models.Model):
     disk_gib = models.BigIntegerField()
     power = models.CharField(max_length=16)
     address = models.GenericIPAddressField(null=True)
-    seen_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="when a look that told something new of it began")
+    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["site", "ref"], name="unmanaged_vm_once_per_site")]

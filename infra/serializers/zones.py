@@ -10,7 +10,9 @@ from rest_framework import serializers
 from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 
 from ..models import (
+    DriftPolicy,
     StorageClass,
+    UnmanagedVm,
     Zone,
     ZonePhase,
 )
@@ -70,6 +72,10 @@ class ZoneRequest(StrictSerializer):
     failover_hosts = WholeNumber(
         maximum=MOST_HOSTS, required=False, default=0, help_text="the room of so many hosts is kept free for restarts"
     )
+    drift_policy = serializers.ChoiceField(
+        choices=DriftPolicy.choices, required=False, default=DriftPolicy.REPORT,
+        help_text="what was changed by hand at the site is told, or put right too",
+    )  # fmt: skip
 
 
 class ZoneChange(StrictSerializer):
@@ -80,6 +86,7 @@ class ZoneChange(StrictSerializer):
     cpu_overcommit = Overcommit(required=False)
     memory_overcommit = Overcommit(required=False)
     failover_hosts = WholeNumber(maximum=MOST_HOSTS, required=False)
+    drift_policy = serializers.ChoiceField(choices=DriftPolicy.choices, required=False)
 
 
 class ZoneSerializer(serializers.ModelSerializer):
@@ -94,21 +101,22 @@ class ZoneSerializer(serializers.ModelSerializer):
     cpu_overcommit = serializers.FloatField(allow_null=True)
     memory_overcommit = serializers.FloatField(allow_null=True)
     failover_hosts = serializers.IntegerField(allow_null=True)
+    drift_policy = serializers.ChoiceField(choices=DriftPolicy.choices, allow_null=True)
     simulated = serializers.BooleanField(source="site.simulated")
     phase = serializers.ChoiceField(choices=ZonePhase.choices)
     reason = FaultReasonSerializer(allow_null=True)
 
     INSIDE = (
         "site", "selector", "datastores", "networks", "endpoint_range", "hosts", "cpu_overcommit", "memory_overcommit",
-        "failover_hosts",
+        "failover_hosts", "drift_policy",
     )  # fmt: skip
 
     class Meta:
         model = Zone
         fields = [
             "id", "name", "site", "simulated", "phase", "reason", "selector", "hosts", "datastores", "networks",
-            "endpoint_range", "cpu_overcommit", "memory_overcommit", "failover_hosts", "generation",
-            "observed_generation", "created_at",
+            "endpoint_range", "cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy",
+            "generation", "observed_generation", "created_at",
         ]  # fmt: skip
 
     def to_representation(self, zone: Zone) -> dict[str, Any]:
@@ -117,6 +125,19 @@ class ZoneSerializer(serializers.ModelSerializer):
             shown |= dict.fromkeys(self.INSIDE)
             shown["reason"] = {"code": shown["reason"]["code"], **ASK_IT} if shown["reason"] else None
         return shown
+
+
+class UnmanagedVmSerializer(serializers.ModelSerializer):
+    """A VM on a host of a zone that Facet neither made nor manages. `key`: its instanceUuid."""
+
+    host = PlaceSerializer(allow_null=True)
+    datastores = serializers.ListField(source="datastore_refs", child=serializers.CharField(), help_text="their refs")
+
+    class Meta:
+        model = UnmanagedVm
+        fields = [
+            "ref", "key", "name", "host", "datastores", "vcpu", "memory_mib", "disk_gib", "power", "address", "seen_at",
+        ]  # fmt: skip
 
 
 class StorageClassRequest(StrictSerializer):

@@ -14,7 +14,13 @@ from .sites import (
     TemplateEndpoint,
     first_contact,
 )
-from .zones import StorageClassEndpoint, StorageClassView, ZoneEndpoint, ZoneStorageClassEndpoint
+from .zones import (
+    StorageClassEndpoint,
+    StorageClassView,
+    UnmanagedVmEndpoint,
+    ZoneEndpoint,
+    ZoneStorageClassEndpoint,
+)
 
 __all__ = [
     "AddonEndpoint",
@@ -30,6 +36,7 @@ __all__ = [
     "StorageClassEndpoint",
     "StorageClassView",
     "TemplateEndpoint",
+    "UnmanagedVmEndpoint",
     "VersionEndpoint",
     "ZoneEndpoint",
     "ZoneStorageClassEndpoint",

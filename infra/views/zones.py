@@ -9,11 +9,12 @@ from django.db.models import Count, Prefetch, QuerySet
 from rest_framework.response import Response
 
 from facet.operations.serializers import accepted
+from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
 
 from .. import serializers as shapes
 from .. import services, storage
-from ..models import Datastore, StorageClass, Zone
+from ..models import Datastore, StorageClass, UnmanagedVm, Zone
 from .receipts import Inspected, receipt
 
 
@@ -130,3 +131,16 @@ class StorageClassEndpoint(StorageClassView):
         """Offer it no more. Refused while something that stands in the zone was asked for with it."""
         storage.delete(found=self.get_object(), by=self.access.actor)
         return Response(status=204)
+
+
+class UnmanagedVmEndpoint(Endpoint):
+    """VMs on a zone's hosts that Facet neither made nor manages: nobody's, so IT alone sees them."""
+
+    queryset = UnmanagedVm.objects.select_related("host")
+    parent_model = Zone
+    serializer_class = shapes.UnmanagedVmSerializer
+    verbs = {"list": "zone.inspect"}
+    filter_fields = ("name", "power")
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().filter(host__zone_id=self.kwargs["parent_pk"])

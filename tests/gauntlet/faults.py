@@ -13,9 +13,10 @@ from django.utils import timezone
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 from infra import services
+from infra.apart import Unmanaged
 from infra.drivers.base import DatastoreFacts, HostFacts, HostState
 from infra.models import Datastore, Host, Zone, ZonePhase
-from infra.room import Unmanaged, write_datastores, write_hosts
+from infra.room import write_datastores, write_hosts
 from tests.factories import as_system
 from tests.gauntlet.course import Course, Place, injured
 

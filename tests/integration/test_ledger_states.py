@@ -16,9 +16,10 @@ from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid
+from infra.apart import Unmanaged
 from infra.drivers.base import HostFacts, HostState
 from infra.models import Datastore, Host
-from infra.room import Unmanaged, write_hosts
+from infra.room import write_hosts
 from scheduler import services
 from scheduler.core.ask import Placement, Plan
 from scheduler.guarantees import Amounts

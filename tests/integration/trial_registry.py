@@ -1,6 +1,7 @@
 """A wiring for tests of the engine: the product's, with reconcilers that a test puts in."""
 
 from facet.registry import (
+    ADOPTED_VMS,
     CANCELLERS,
     HOLDERS,
     SITE_OBSERVERS,
@@ -11,4 +12,4 @@ from facet.registry import (
 
 RECONCILERS = {}
 
-__all__ = ["CANCELLERS", "HOLDERS", "RECONCILERS", "SITE_OBSERVERS", "context", "zone_id", "zone_names"]
+__all__ = ["ADOPTED_VMS", "CANCELLERS", "HOLDERS", "RECONCILERS", "SITE_OBSERVERS", "context", "zone_id", "zone_names"]

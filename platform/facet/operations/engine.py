@@ -138,6 +138,9 @@ class Wiring(Protocol):
     CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
     SITE_OBSERVERS: Sequence[SiteObserver]
     EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]]  # site -> keys of the VMs that a complete look should show
+    ADOPTED_VMS: Sequence[
+        Callable[[UUID], set[UUID]]
+    ]  # site -> keys of the VMs there that are ours without our witness
     HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]]  # kind -> who keeps such an object from going
 
     @staticmethod
@@ -162,6 +165,11 @@ def holders(kind: str, id: UUID, **which: Any) -> list[dict[str, Any]]:
 def expected_vms(site_id: UUID) -> frozenset[UUID]:
     """Keys of VMs that have been seen at a site and that nobody has asked to go."""
     return frozenset(key for ask in wiring().EXPECTED_VMS for key in ask(site_id))
+
+
+def adopted_vms(site_id: UUID) -> frozenset[UUID]:
+    """Keys of VMs at a site that Facet did not make, and that are ours all the same."""
+    return frozenset(key for ask in wiring().ADOPTED_VMS for key in ask(site_id))
 
 
 def take_next() -> bool:

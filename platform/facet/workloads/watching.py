@@ -42,6 +42,11 @@ def expected(site_id: UUID) -> set[UUID]:
     return set(rows.filter(delete_asked_at=None, deleted_at=None).values_list("id", flat=True))
 
 
+def adopted(site_id: UUID) -> set[UUID]:
+    """Keys of VMs at a site that are ours though they carry no witness."""
+    return set(VM.objects.filter(adopted=True, deleted_at=None, zone__site_id=site_id).values_list("id", flat=True))
+
+
 def being_made_of(image_id: UUID) -> list[dict[str, Any]]:
     """VMs that still need this image."""
     rows = VM.objects.filter(image_id=image_id, phase__in=[VmPhase.PENDING, VmPhase.CLONING], deleted_at=None)

@@ -36,7 +36,19 @@ EndpointRange = Annotated[
 ]
 CPU_OVERCOMMIT = "vCPUs on a core."
 MEMORY_OVERCOMMIT = "Memory promised by memory there is."
+DRIFT_POLICY = "What was changed by hand at the site: report it, or repair it too."
 FAILOVER_HOSTS = "Keep the room of so many hosts free for restarts."
+UNMANAGED = [
+    Column("name", "name"),
+    Column("host", "host"),
+    Column("power", "power", state=True),
+    Column("vcpu", "vcpu"),
+    Column("memory", "memory_mib"),
+    Column("disk", "disk_gib"),
+    Column("address", "address"),
+    Column("ref", "ref"),
+    Column("key", "key"),
+]
 COLUMNS = [
     Column("name", "name"),
     Column("site", "site"),
@@ -85,6 +97,10 @@ def create(
     failover_hosts: Annotated[
         int | None, typer.Option("--failover-hosts", min=0, help=FAILOVER_HOSTS, show_default="0")
     ] = None,
+    drift_policy: Annotated[
+        str | None,
+        typer.Option("--drift-policy", metavar="report|repair", help=DRIFT_POLICY, show_default="report"),
+    ] = None,
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
@@ -103,7 +119,10 @@ def create(
         "name": name, "site": site, "selector": selectors[0], "datastores": datastore or [], "networks": network or [],
         "endpoint_range": endpoint_range,
     }  # fmt: skip
-    body |= _said(cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts)
+    body |= _said(
+        cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
+        drift_policy=drift_policy,
+    )  # fmt: skip
     session = Session(ctx, output)
     session.finish(
         session.api.post("zones", body), "zone", waiting=wait, timeout=timeout, path="zones", columns=COLUMNS
@@ -133,6 +152,9 @@ def update(
     failover_hosts: Annotated[
         int | None, typer.Option("--failover-hosts", min=0, help=FAILOVER_HOSTS, show_default=False)
     ] = None,
+    drift_policy: Annotated[
+        str | None, typer.Option("--drift-policy", metavar="report|repair", help=DRIFT_POLICY, show_default=False)
+    ] = None,
     datastore: Datastores = None,
     network: Networks = None,
     endpoint_range: EndpointRange = "",
@@ -144,6 +166,7 @@ def update(
     body = _said(
         cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
         datastores=datastore or None, networks=network or None, endpoint_range=endpoint_range or None,
+        drift_policy=drift_policy,
     )  # fmt: skip
     if not body:
         raise Usage("What shall be other than it is? Say at least one option.")
@@ -168,6 +191,7 @@ def show(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> N
         Column("cpu overcommit", "cpu_overcommit"),
         Column("memory overcommit", "memory_overcommit"),
         Column("failover hosts", "failover_hosts"),
+        Column("drift policy", "drift_policy"),
         Column("id", "id"),
     ]
     session.printer.one(resolve.one(session.api, "zone", name), [*COLUMNS, *more])
@@ -186,6 +210,14 @@ def delete(
     session = Session(ctx, output)
     zone = resolve.one(session.api, "zone", name)
     session.delete("zone", "zones", zone, yes=yes, waiting=wait, timeout=timeout)
+
+
+@app.command(epilog=examples("facet zone unmanaged az1"))
+def unmanaged(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> None:
+    """VMs on a zone's hosts that Facet neither made nor manages. Adopt one: facet vm adopt."""
+    session = Session(ctx, output)
+    zone = resolve.one(session.api, "zone", name)
+    session.printer.rows(session.api.items(f"zones/{zone['id']}/unmanaged-vms"), UNMANAGED, nothing="None.")
 
 
 @app.command(epilog=examples("facet zone drain az1 --wait"))
