@@ -274,6 +274,7 @@ def by_name(model: type[Any], site: Site, names: list[str], field: str) -> list[
     found = {}
     for name in names:
         rows = list(model.objects.filter(Q(name=name) | Q(ref=name), site=site, present=True))
+        rows = [row for row in rows if getattr(row, "of_zone_id", None) is None]  # a project's own is never lent
         if not rows:
             raise Invalid({field: f"There is no {name} at the site."})
         if len(rows) > 1:

@@ -42,7 +42,9 @@ order by d.id
 """
 _NETWORKS = """
 select z.zone_id, n.ref, n.id from infra_physicalnetwork n
-join infra_physicalnetwork_zones z on z.physicalnetwork_id = n.id where n.present order by z.zone_id, n.id
+join (select physicalnetwork_id, zone_id from infra_physicalnetwork_zones
+      union all select id, of_zone_id from infra_physicalnetwork where of_zone_id is not null) z
+on z.physicalnetwork_id = n.id where n.present order by z.zone_id, n.id
 """
 _HOLDS = "select pool_id, host_id, vcpu, memory_mib from scheduler_hold where vcpu > 0 or memory_mib > 0"
 _MOMENT = "select pg_snapshot_xmin(pg_current_snapshot())::text, pg_current_xact_id_if_assigned() is not null"

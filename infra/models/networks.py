@@ -21,6 +21,13 @@ class PhysicalNetwork(models.Model):
     vlan = models.IntegerField(null=True)
     zones = models.ManyToManyField(Zone, related_name="networks")
     present = models.BooleanField(default=True)
+    of_zone = models.ForeignKey(
+        Zone,
+        models.SET_NULL,
+        null=True,
+        related_name="own_networks",
+        help_text="Facet made it for a project; never lent",
+    )
     offered_to_all = models.BooleanField(default=True, help_text="no: only to the tenants of its offers")
     created_at = models.DateTimeField(auto_now_add=True)
 
