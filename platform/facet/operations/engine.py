@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,6 +77,7 @@ class Turn:
     context: Callable[[UUID | None], AbstractContextManager[None]] = field(repr=False)
     acted: bool = field(default=False, init=False)  # it went on to the outside, so the outside answered if it ends well
     took: bool = field(default=False, init=False)  # room at its site, see take_room
+    along: dict[UUID, wakeups.Lease] = field(default_factory=dict, init=False)  # by key, see take_along
 
     @property
     def key(self) -> UUID:
@@ -88,9 +89,25 @@ class Turn:
 
     def renew(self) -> None:
         """Before each act on the outside. Raises LostTurn."""
-        if not wakeups.renew(self.lease):
+        if not wakeups.renew(self.lease, *self.along.values()):
             raise LostTurn(f"{self.lease.kind} {self.lease.key}")
         self.acted = True
+
+    def take_along(self, keys: Iterable[UUID]) -> frozenset[UUID]:
+        """Objects of the same kind that wait for the very same act and that nobody looks at: those that we may act on.
+
+        Until they are let go, at the latest when this pass ends, the turn is theirs too.
+        """
+        taken = {lease.key: lease for lease in wakeups.take_along(self.lease, keys)}
+        self.along |= taken
+        return frozenset(taken)
+
+    def let_go(self, after_s: float = 0.0) -> None:
+        """Whoever was taken along goes on in a pass of its own, after so many seconds."""
+        keys = [*self.along]
+        self.along.clear()
+        if keys and wakeups.let_go(self.lease, keys, after_s) and after_s <= SOON_S:
+            bell.ring(after_s)
 
     def take_room(self, want: int, *, budget: int) -> int:
         """Take room for at most `want` tasks at the site, whose budget this is. In a transaction; see governor.take."""
@@ -106,7 +123,7 @@ class Turn:
         """A short transaction in this object's context, fenced by the turn as its last statement. Raises LostTurn."""
         with self.context(self.lease.tenant_id):
             yield
-            if not wakeups.still_ours(self.lease):
+            if not wakeups.still_ours(self.lease, *self.along.values()):
                 raise LostTurn(f"{self.lease.kind} {self.lease.key}")
 
     @contextmanager
@@ -188,7 +205,10 @@ def run(lease: wakeups.Lease) -> Outcome | None:
     logged = {"kind": lease.kind, "key": str(lease.key), "site": str(lease.site_id), "tenant": str(lease.tenant_id)}
     with structlog.contextvars.bound_contextvars(**logged), metrics.passing(lease.kind) as passing:
         try:
-            outcome = _reconciler(found, lease.kind)(turn)
+            try:
+                outcome = _reconciler(found, lease.kind)(turn)
+            finally:
+                turn.let_go()
         except LostTurn:
             passing.outcome = "lost"
             log.warning("lost its turn; another worker has it")

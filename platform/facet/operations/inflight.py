@@ -21,11 +21,15 @@ from .wakeups import Lease, wake
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A task as its starter knows it. `about`: the key of the object that it makes or changes."""
+    """A task as its starter knows it. `about`: the key of the object that it makes or changes.
+
+    `owner`: whose wakeup it is of, where that is not the pass's own: an object that was taken along.
+    """
 
     ref: str
     about: UUID
     doing: str
+    owner: UUID | None = None
 
 
 def record(lease: Lease, started: Iterable[Started]) -> None:
@@ -36,7 +40,7 @@ def record(lease: Lease, started: Iterable[Started]) -> None:
                 site_id=lease.site_id,
                 tenant_id=lease.tenant_id,
                 kind=lease.kind,
-                key=lease.key,
+                key=one.owner or lease.key,
                 ref=one.ref,
                 about=one.about,
                 doing=one.doing,

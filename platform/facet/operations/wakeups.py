@@ -9,6 +9,7 @@ a pass that ends well does, so that a noisy waker cannot undo the back-off.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -56,7 +57,7 @@ on conflict (kind, key) do update set
 # Among what may be taken, the tenant with the fewest leases comes first; the platform's objects count as one tenant.
 _TAKE = """
 with busy as (
-    select site_id, tenant_id from operations_wakeup where lease_until > now()
+    select distinct turn, site_id, tenant_id from operations_wakeup where lease_until > now()
 ), at_site as (
     select site_id, count(*) as leases from busy where site_id is not null group by site_id
 ), of_tenant as (
@@ -113,22 +114,62 @@ def take() -> Lease | None:
     return Lease(*row) if row else None
 
 
-def renew(lease: Lease) -> bool:
-    """Push the lease out again; False when the turn is no longer ours."""
-    return _one(
-        """update operations_wakeup set lease_until = now() + make_interval(secs => %s)
-           where id = %s and turn = %s and lease_until > now()""",
-        [settings.FACET_LEASE_S, lease.id, lease.turn],
-    )
+def take_along(lease: Lease, keys: Iterable[UUID]) -> list[Lease]:
+    """Those of these objects of the same kind, tenant and site that nobody looks at, leased within the same turn.
 
-
-def still_ours(lease: Lease) -> bool:
-    """The fence: locks the row if the turn is ours. The LAST statement of a worker's transaction."""
+    They take no slot of their own. Whoever has failed before is left to a pass of its own.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "select 1 from operations_wakeup where id = %s and turn = %s for no key update", [lease.id, lease.turn]
+            """update operations_wakeup set
+                   lease_until = now() + make_interval(secs => %s), turn = %s, seen = wakes, rung_at = null
+               where id in (
+                   select id from operations_wakeup
+                   where kind = %s and key = any(%s::uuid[]) and tenant_id is not distinct from %s and site_id = %s
+                     and attempts = 0 and (lease_until is null or lease_until <= now())
+                   order by kind, key for update skip locked)
+               returning id, kind, key, tenant_id, site_id, turn, attempts""",
+            [settings.FACET_LEASE_S, lease.turn, lease.kind, list(keys), lease.tenant_id, lease.site_id],
         )
-        return cursor.fetchone() is not None
+        return [Lease(*row) for row in cursor.fetchall()]
+
+
+def let_go(lease: Lease, keys: Iterable[UUID], after_s: float = 0.0) -> int:
+    """These were taken along in this turn and are let go: due again after `after_s`, at once if someone woke them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """update operations_wakeup set lease_until = null, rung_at = null,
+                   due_at = now() + make_interval(secs => case when wakes = seen then %s else 0 end)
+               where id in (
+                   select id from operations_wakeup where kind = %s and key = any(%s::uuid[]) and turn = %s
+                   order by kind, key for update)""",
+            [after_s, lease.kind, list(keys), lease.turn],
+        )
+        return cursor.rowcount
+
+
+def renew(*leases: Lease) -> bool:
+    """Push the leases of a turn out again; False when it is no longer ours, for one of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """update operations_wakeup set lease_until = now() + make_interval(secs => %s)
+               where id in (
+                   select id from operations_wakeup where id = any(%s::uuid[]) and turn = %s and lease_until > now()
+                   order by kind, key for update)""",
+            [settings.FACET_LEASE_S, [lease.id for lease in leases], leases[0].turn],
+        )
+        return cursor.rowcount == len(leases)
+
+
+def still_ours(*leases: Lease) -> bool:
+    """The fence: locks the rows if the turn is ours, for all of them. The LAST statement of a worker's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """select 1 from operations_wakeup where id = any(%s::uuid[]) and turn = %s
+               order by kind, key for no key update""",
+            [[lease.id for lease in leases], leases[0].turn],
+        )
+        return cursor.rowcount == len(leases)
 
 
 def finish(lease: Lease) -> None:
