@@ -34,6 +34,7 @@ def valid(call: Call) -> dict[str, Any]:
         "members": {"user": "acme-editor"},
         "quota": {"limits": LIMITS.get(first)},
         "node-pools": {"size": 2},
+        "resize": {"vcpu": 2},
         "what-if": {"kind": "drain_zone"},
         "transfer": {"to": described.ANY_ID, "vcpu": 1},
     }.get(last, {})

@@ -13,6 +13,7 @@ import pytest
 from django.utils import timezone
 
 from facet.clusters.models import Cluster, ClusterPhase
+from facet.workloads.models import VM, VM_KIND, VmPhase
 from tests.api import described, world
 from tests.api.bodies import KNOWN, valid
 from tests.api.described import Call
@@ -134,6 +135,9 @@ def here():
     acme = world.belongings(it, "acme")
     with as_system():
         Cluster.objects.update(phase=ClusterPhase.READY, initialized_at=timezone.now())
+        own = VM.objects.filter(owner_kind=VM_KIND, project=acme.project)
+        own.update(phase=VmPhase.RUNNING)
+        acme.ids["vms"] = list(own.values_list("id", flat=True))  # a cluster's machine takes nothing
     return it, platform | acme.whole | acme.ids
 
 

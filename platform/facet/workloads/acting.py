@@ -6,7 +6,7 @@ its reason and takes the wish back, so that the VM is at rest as it stands; its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -19,8 +19,8 @@ from infra.drivers import base
 from scheduler import ledger
 from scheduler.ledger import Size
 
-from . import machines, resizing, sightings
-from .models import VM, VM_KIND, VmPhase
+from . import boot_data, machines, resizing, sightings
+from .models import VM_KIND, VmPhase
 from .resizing import DIMENSIONS
 from .scene import LATER_S, Scene
 
@@ -127,7 +127,7 @@ def _as_it_stands(scene: Scene) -> dict[str, int]:
 # --- on ------------------------------------------------------------------------------------------------------------
 
 
-def on(scene: Scene, user_data: Callable[[VM], str]) -> Outcome | None:
+def on(scene: Scene) -> Outcome | None:
     """Powered on again; with its boot data where it has never been on."""
     if not scene.shall_run:
         return None
@@ -139,7 +139,7 @@ def on(scene: Scene, user_data: Callable[[VM], str]) -> Outcome | None:
         return Again(scene.pace_s)
     scene.turn.renew()
     if scene.vm.booted_at is None:
-        error = scene.driver.ensure_boot_data({scene.vm.id: user_data(scene.vm)})[scene.vm.id]
+        error = scene.driver.ensure_boot_data({scene.vm.id: boot_data.of(scene.vm)})[scene.vm.id]
         if error is not None and error.code != "already_booted":
             return _followed(scene, error)
     outcome = scene.driver.ensure_power({scene.vm.id: base.Power.ON})[scene.vm.id]

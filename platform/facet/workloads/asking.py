@@ -12,6 +12,7 @@ from facet.rest.ids import uuid7
 from scheduler.core.ask import Ask
 from tenants.models import Project
 
+from . import boot_data
 from .ground import Ground, ground
 from .models import VM, VM_KIND
 from .rules import of_ask
@@ -59,5 +60,6 @@ def _vm(name: str, data: Mapping[str, Any], where: Ground) -> VM:
         id=id, tenant_id=where.project.tenant_id, project=where.project, name=name, image=where.image,
         vcpu=where.flavor.vcpu, memory_mib=where.flavor.memory_mib, disk_gib=where.flavor.disk_gib,
         flavor=where.flavor.name, power_wanted=data["power"], owner_kind=VM_KIND, owner_id=id,
-        created_at=timezone.now(),
+        created_at=timezone.now(), ssh_keys=data.get("ssh_keys", []),
+        user_data_sealed=boot_data.sealed(id, data.get("boot_data", "")),
     )  # fmt: skip

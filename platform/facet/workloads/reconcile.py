@@ -23,7 +23,7 @@ from facet.rest.access import SYSTEM
 from infra import outside
 from infra.drivers import base
 
-from . import acting, folders, machines, removal
+from . import acting, boot_data, folders, machines, removal
 from .models import VM, VM_KIND, VmPhase
 from .scene import LATER_S, Scene
 
@@ -92,7 +92,7 @@ def come(scene: Scene) -> Outcome:
 
 
 def _stages(scene: Scene) -> Outcome:
-    for stage in (lost, make, acting.look, acting.settle_failures, acting.off, acting.size, boot, address):
+    for stage in (lost, make, acting.look, acting.settle_failures, acting.off, acting.size, boot, address, forget_read):
         outcome = stage(scene)
         if outcome is not None:
             return outcome
@@ -153,13 +153,13 @@ def _give_up(scene: Scene, reason: Mapping[str, Any]) -> Outcome:
 def boot(scene: Scene) -> Outcome | None:
     """Powered on, with its boot data; one that has run and is found off is powered on again."""
     if scene.was_made:
-        return acting.on(scene, boot_data)
+        return acting.on(scene)
     if not scene.shall_run:
         return None
     if scene.busy or (not scene.runs and not machines.room(scene.turn, scene.site, 1)):
         return Again(scene.pace_s)
     if scene.vm.phase == VmPhase.BUILT:
-        machines.boot(scene.turn, scene.driver, {scene.vm.id: boot_data(scene.vm)})
+        machines.boot(scene.turn, scene.driver, {scene.vm.id: boot_data.of(scene.vm)})
     elif scene.vm.power == base.Power.OFF:
         machines.power_on(scene.turn, scene.driver, [scene.vm.id])
     else:
@@ -183,6 +183,31 @@ def address(scene: Scene) -> Outcome | None:
     return Again(scene.pace_s)
 
 
+def forget_read(scene: Scene) -> Outcome | None:
+    """Whoever waits for the VM waits for this too; without an address it is done later, at rest."""
+    return forget(scene) if scene.vm.address else None
+
+
+def forget(scene: Scene) -> Outcome | None:
+    """A guest that has told its address has read its boot data; one that tells none has had time enough to.
+
+    It is wiped at the site first, and only then forgotten here: who is killed in between wipes it again.
+    """
+    booted_at = scene.vm.booted_at
+    if scene.vm.user_data_sealed is None or not scene.runs or booted_at is None:
+        return None
+    left_s = 0.0 if scene.vm.address else (booted_at + ADDRESS_WITHIN - timezone.now()).total_seconds()
+    if left_s > 0:
+        return Again(left_s)
+    refusal = machines.wipe(scene.turn, scene.driver, [scene.vm])
+    scene.reread()
+    if scene.vm.wiped_at is None:
+        why = refusal.reason if refusal is not None else "The site is busy with it."
+        return scene.wait("boot_data_not_wiped", f"Its boot data cannot be wiped at the site yet. {why}")
+    scene.changed(user_data_sealed=None)
+    return None
+
+
 def _arrived(scene: Scene) -> Outcome:
     """What was asked for is real, unless more was asked for meanwhile."""
     with scene.turn.transaction():
@@ -191,16 +216,22 @@ def _arrived(scene: Scene) -> Outcome:
             return Again(0.0)
         scene.report()
         operations.succeed(VM_KIND, scene.vm.id, generation=scene.vm.generation)
-    return Done()
+    return Done() if scene.vm.user_data_sealed is None else Again(0.0)
 
 
 # --- at rest -------------------------------------------------------------------------------------------------------
 
 
 def rest(scene: Scene) -> Outcome:
-    """Nothing is begun. What the site shows otherwise is said, and not repaired."""
-    scene.reason = _found_amiss(scene)
+    """Nothing is begun, but that boot data is wiped late where no address told that it was read.
+
+    What the site shows otherwise is said, and not repaired.
+    """
+    later = forget(scene)
+    scene.reason = scene.reason or _found_amiss(scene)
     scene.tell()
+    if later is not None:
+        return later
     return Again(LATER_S) if scene.running else Done()
 
 

@@ -161,8 +161,9 @@ class Scene:
     def _acts(self) -> list[tuple[str, str, bool]]:
         """What the open operation asks for, in order: name, title, whether it is done."""
         verb = self.operation.verb if self.operation else ""
+        told = {step["name"] for step in self.operation.steps} if self.operation else set()
         acts = [("machine", "The machine is made", self.vm.phase in STANDING)]
-        if verb in ("vm.stop", "vm.restart") or (self.vm.resizing or {}).get("off"):
+        if verb in ("vm.stop", "vm.restart") or "off" in told or (self.vm.resizing or {}).get("off"):
             acts.append(("off", "Its guest shuts down, and it is off", not self.shall_go_off or self.is_off))
         if verb == "vm.resize":
             acts.append(("size", "It takes its new size", self.vm.resizing is None))

@@ -11,6 +11,7 @@ from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 from scheduler.core.ask import Policy
 from tenants.serializers import NamedSerializer
 
+from . import boot_data
 from .models import VM, VmPhase
 from .rules import NO_RULES
 
@@ -47,6 +48,16 @@ class VmPlacementRequest(StrictSerializer):
     storage_class = Text(max_length=63, required=False, allow_blank=True, default="")
 
 
+class SshKeyField(Text):
+    """A public key of OpenSSH."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return boot_data.checked_key(super().to_internal_value(data))
+        except boot_data.Bad as bad:
+            raise serializers.ValidationError(str(bad)) from None
+
+
 class VmRequest(StrictSerializer):
     """A VM that is asked for. What is left out has a default."""
 
@@ -58,10 +69,22 @@ class VmRequest(StrictSerializer):
     )
     placement = VmPlacementRequest(required=False)
     power = serializers.ChoiceField(choices=["on", "off"], required=False, default="on")
+    user_data = Text(
+        max_length=boot_data.LARGEST_BYTES, trim_whitespace=False, required=False, allow_blank=True, default="",
+        write_only=True, help_text="cloud-config for its first boot; shown to nobody, and forgotten after it",
+    )  # fmt: skip
+    ssh_keys = serializers.ListField(
+        child=SshKeyField(max_length=8192), max_length=boot_data.MOST_KEYS, required=False, default=list,
+        help_text="public keys that its guest lets in",
+    )  # fmt: skip
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The rules that were left out, with their own defaults."""
+        """The rules that were left out, with their own defaults; and what its guest is given at its first boot."""
         data.setdefault("placement", NO_RULES)
+        try:
+            data["boot_data"] = boot_data.rendered(data.pop("user_data"), data["ssh_keys"])
+        except boot_data.Bad as bad:
+            raise serializers.ValidationError({"user_data": [str(bad)]}) from None
         return data
 
 

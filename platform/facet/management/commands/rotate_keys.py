@@ -13,6 +13,7 @@ from django.db.models import Model
 from facet.clusters.models import Cluster
 from facet.rest import secrets
 from facet.rest.secrets import Ring
+from facet.workloads.models import VM
 from infra.models import Site
 from tenants import isolation
 
@@ -31,6 +32,7 @@ SEALED = (
     Sealed(Site, "password_sealed", "site"),
     Sealed(Cluster, "secrets_sealed", "cluster"),
     Sealed(Cluster, "token_sealed", "cluster"),
+    Sealed(VM, "user_data_sealed", "vm"),
 )
 
 
@@ -59,12 +61,12 @@ class Command(BaseCommand):
         """Short transactions; a value that moved meanwhile is left for the next run."""
         done = 0
         with isolation.context(isolation.SYSTEM):
-            ids = list(sealed.model._default_manager.values_list("pk", flat=True))
+            ids = list(sealed.model._default_manager.exclude(**{sealed.column: None}).values_list("pk", flat=True))
         for start in range(0, len(ids), SLICE):
             with isolation.context(isolation.SYSTEM):
                 rows = sealed.model._default_manager.filter(pk__in=ids[start : start + SLICE])
                 for pk, value in rows.values_list("pk", sealed.column):
-                    before = bytes(value)
+                    before = bytes(value or b"")
                     if not before or before.startswith(f"{current}:".encode()):
                         continue
                     owner = f"{sealed.owner}:{pk}"
