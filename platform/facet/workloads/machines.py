@@ -206,7 +206,7 @@ def record(turn: Turn, outcomes: Mapping[UUID, Any]) -> None:
     inflight.record(
         turn.lease,
         [
-            inflight.Started(ref=outcome.ref, about=key, doing=outcome.doing)
+            inflight.Started(outcome.ref, key, outcome.doing, owner=key if key in turn.along else None)
             for key, outcome in outcomes.items()
             if isinstance(outcome, base.InFlight)
         ],

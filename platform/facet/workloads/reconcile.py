@@ -23,7 +23,7 @@ from facet.rest.access import SYSTEM
 from infra import outside
 from infra.drivers import base
 
-from . import acting, boot_data, folders, machines, removal
+from . import acting, boot_data, folders, machines, removal, together
 from .models import VM, VM_KIND, VmPhase
 from .scene import LATER_S, Scene
 
@@ -130,16 +130,20 @@ def make(scene: Scene) -> Outcome | None:
         return _give_up(scene, NO_IMAGE)
     if scene.busy:
         return Again(scene.pace_s)
-    refs = folders.ensure(scene.turn, scene.driver, project=scene.vm.project, zones=[scene.vm.zone])
-    metadata = json.dumps({"instance-id": str(scene.vm.id), "local-hostname": scene.vm.name})  # JSON is YAML too
-    pools = machines.build(
-        scene.turn, scene.site, scene.driver, [scene.vm], {scene.vm.id: metadata}, refs, scene.running
-    )
-    if pools:
+    vms = [scene.vm, *together.fellows(scene)]
+    zones = {vm.zone_id: vm.zone for vm in vms}.values()
+    refs = folders.ensure(scene.turn, scene.driver, project=scene.vm.project, zones=zones)
+    metadata = {vm.id: _metadata(vm) for vm in vms}
+    pools = machines.build(scene.turn, scene.site, scene.driver, vms, metadata, refs, scene.running)
+    scene.reread()
+    if pools and scene.vm.phase == VmPhase.PENDING:
         why = (pools[0].reason or {}).get("sentence", "It is being made.")
         return scene.wait("pool_not_ready", f"Pool {pools[0].name} does not stand at the site yet. {why}")
-    scene.reread()
     return None if scene.vm.phase == VmPhase.BUILT else Again(scene.pace_s)
+
+
+def _metadata(vm: VM) -> str:
+    return json.dumps({"instance-id": str(vm.id), "local-hostname": vm.name})  # JSON is YAML too
 
 
 def _give_up(scene: Scene, reason: Mapping[str, Any]) -> Outcome:
@@ -156,10 +160,14 @@ def boot(scene: Scene) -> Outcome | None:
         return acting.on(scene)
     if not scene.shall_run:
         return None
-    if scene.busy or (not scene.runs and not machines.room(scene.turn, scene.site, 1)):
+    if scene.busy:
+        return Again(scene.pace_s)
+    vms = [scene.vm, *together.fellows(scene)] if scene.vm.phase == VmPhase.BUILT else [scene.vm]
+    most = 0 if scene.runs else machines.room(scene.turn, scene.site, len(vms))
+    if not scene.runs and not most:
         return Again(scene.pace_s)
     if scene.vm.phase == VmPhase.BUILT:
-        machines.boot(scene.turn, scene.driver, {scene.vm.id: boot_data.of(scene.vm)})
+        machines.boot(scene.turn, scene.driver, {vm.id: boot_data.of(vm) for vm in vms[:most]})
     elif scene.vm.power == base.Power.OFF:
         machines.power_on(scene.turn, scene.driver, [scene.vm.id])
     else:
@@ -176,7 +184,8 @@ def address(scene: Scene) -> Outcome | None:
     """A VM on a network is there when its guest has told its address, or has had time enough to."""
     if not scene.shall_run or scene.has_address:
         return None
-    machines.look(scene.turn, scene.driver, [scene.vm])
+    machines.look(scene.turn, scene.driver, [scene.vm, *together.fellows(scene)])
+    scene.turn.let_go(scene.pace_s)
     scene.reread()
     if scene.has_address or scene.vm.booted_at is None or timezone.now() - scene.vm.booted_at > ADDRESS_WITHIN:
         return None

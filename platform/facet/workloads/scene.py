@@ -121,10 +121,10 @@ class Scene:
 
     @property
     def pace_s(self) -> float:
-        """Whoever has just begun is looked at more often, while the site works on it."""
+        """Whoever has just begun is looked at more often; of the end of a task the watch tells too."""
         asked_at = self.operation.created_at if self.operation else self.vm.created_at
         young = (timezone.now() - asked_at).total_seconds() < 60
-        return SOON_S if young and (self.busy or self.vm.phase in STANDING) else LATER_S
+        return SOON_S if young and not self.busy and self.vm.phase in STANDING else LATER_S
 
     def wait(self, code: str, sentence: str) -> Outcome:
         """Not there yet: the reason will stand on the VM."""
