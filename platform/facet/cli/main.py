@@ -36,6 +36,7 @@ from .commands import (
     usage,
     user,
     vm,
+    vm_life,
     zone,
 )
 from .faults import Fault
@@ -59,6 +60,7 @@ app = typer.Typer(
 account.register(app)
 usage.register(app)
 access.register(cluster.app)
+vm_life.register(vm.app)
 foresight.register(zone.app)
 for _name, _noun in (
     ("context", context.app),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,13 +63,25 @@ StorageClass = Annotated[
     str, typer.Option("--storage-class", metavar="NAME", help="Where its disk lies.", show_default=False)
 ]
 PowerOff = Annotated[bool, typer.Option("--off", help="Make it, and do not power it on.")]
+UserData = Annotated[
+    str,
+    typer.Option(
+        "--user-data", metavar="FILE", help="cloud-config for its first boot; - reads stdin.", show_default=False
+    ),
+]
+SshKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ssh-key", metavar="FILE", help="A public key that its guest lets in; may be said again.", show_default=False
+    ),
+]
 Labels = list[str] | None
 
 
 def wanted(
     *, zones: list[str], name: str = "", flavor: str = "", image: str = "", policy: str = "",
     require: Labels = None, prefer: Labels = None, avoid: Labels = None, storage_class: str = "",
-    off: bool = False,
+    off: bool = False, user_data: str = "", ssh_keys: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """The body that asks for a VM; what is not said is not sent, so that the server's defaults hold."""
     rules: dict[str, Any] = {"policy": policy, "storage_class": storage_class}
@@ -76,7 +90,27 @@ def wanted(
     body: dict[str, Any] = {"name": name, "zones": zones, "flavor": flavor, "image": image}
     body["placement"] = {key: value for key, value in rules.items() if value}
     body["power"] = "off" if off else ""
+    body |= {"user_data": user_data, "ssh_keys": list(ssh_keys)}
     return {key: value for key, value in body.items() if value}
+
+
+def text_of(file: str, *, option: str) -> str:
+    """What a file holds, or stdin for `-`; "" where none is said. Raises Usage."""
+    if not file:
+        return ""
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"{option}: {file} cannot be read: {error}") from None
+
+
+def keys_of(files: Sequence[str]) -> list[str]:
+    """The lines of public keys in these files. A private key is not sent. Raises Usage."""
+    texts = [(file, text_of(file, option="--ssh-key")) for file in files]
+    private = [file for file, text in texts if "PRIVATE KEY" in text]
+    if private:
+        raise Usage(f"--ssh-key: {private[0]} holds a private key; the public one is beside it, {private[0]}.pub.")
+    return [line for _, text in texts for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def labels(said: Sequence[str], *, option: str) -> dict[str, str]:
@@ -101,6 +135,7 @@ def find(session: Session, name: str, project: str) -> Document:
     epilog=examples(
         "facet vm create db --project acme/web --zone az1 --flavor medium --image debian-12 --wait",
         "facet vm create db --project acme/web --zone az1 --zone az2 --policy pack --require rack=r1 --off",
+        "facet vm create db --project acme/web --zone az1 --user-data app.yaml --ssh-key ~/.ssh/id_ed25519.pub",
     )
 )
 def create(
@@ -116,6 +151,8 @@ def create(
     avoid: Avoid = None,
     storage_class: StorageClass = "",
     off: PowerOff = False,
+    user_data: UserData = "",
+    ssh_key: SshKeys = None,
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
@@ -124,7 +161,8 @@ def create(
     session = Session(ctx, output)
     body = wanted(
         name=name, zones=zone, flavor=flavor, image=image, policy=policy, require=require, prefer=prefer, avoid=avoid,
-        storage_class=storage_class, off=off,
+        storage_class=storage_class, off=off, user_data=text_of(user_data, option="--user-data"),
+        ssh_keys=keys_of(ssh_key or ()),
     )  # fmt: skip
     answer = session.api.post(f"projects/{session.project(project)['id']}/vms", body)
     session.finish(answer, "vm", waiting=wait, timeout=timeout, path="vms", columns=COLUMNS)
