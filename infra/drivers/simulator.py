@@ -46,6 +46,7 @@ from .simulated.answers import vm as _vm
 from .simulated.images import Images
 from .simulated.lifecycle import Lifecycle
 from .simulated.networks import Networks
+from .simulated.policies import Policies
 from .simulated.privileges import Privileges
 from .simulated.snapshots import Snapshots
 from .simulated.volumes import Volumes
@@ -54,7 +55,7 @@ from .simulator_way import Document, Way, driver_error
 LOOKS = 4
 
 
-class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privileges):
+class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, Privileges):
     """One simulated datacenter. Thread-safe; makes no call before the first verb."""
 
     def __init__(self, connection: Connection) -> None:

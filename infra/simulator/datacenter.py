@@ -23,6 +23,7 @@ from .lifecycle import Lifecycle
 from .machines import Machines
 from .places import Places
 from .records import Template, Vm
+from .rights import Rights
 from .seed import seed
 from .state import State
 from .tasks import KEPT_S, Tasks
@@ -60,6 +61,7 @@ class Datacenter:
         self.guests = Guesthouse(self.state, self._house)
         self.tasks = Tasks(self.state, self.faults, self.guests, tasks_kept_s)
         self.calls: Counter[str] = Counter()
+        self.rights = Rights()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
@@ -86,6 +88,16 @@ class Datacenter:
         }
         hand = Hand(self.state, self.guests)
         self.hand: Mapping[str, Callable[..., Document]] = {
+            "volumes": volumes.find,
+            "volume": volumes.ensure,
+            "no_volume": volumes.remove,
+            "attach": volumes.attach,
+            "detach": volumes.detach,
+            "release": volumes.release,
+            "volume_snapshot": volumes.snapshot,
+            "no_volume_snapshot": volumes.no_snapshot,
+            "policies": self._policies,
+            "privileges": self.rights.missing,
             "calls": self._calls,
             "faults": self._faults,
             "fault": self._fault,
@@ -94,12 +106,14 @@ class Datacenter:
             "forget-tasks": lambda: {"forgotten": self.tasks.forget()},
             "folder": hand.folder,
             "vm": hand.vm,
+            "privileges": self.rights.take,
             "host": hand.host,
             "datastore": hand.datastore,
             "network": hand.network,
             "template": hand.template,
             "make-vm": hand.make_vm,
             "delete-vm": hand.delete_vm,
+            "policy": hand.policy,
             "power-vm": hand.power_vm,
             "rename-vm": hand.rename_vm,
             "guest": hand.guest,
@@ -130,6 +144,7 @@ class Datacenter:
             await self._wait(request)
         answer = act(**request)
         await self.guests.carry_out()
+        self.rights.check(verb)
         await self.faults.after(verb)
         return answer
 
@@ -195,6 +210,9 @@ class Datacenter:
         vm: Vm | None = self.state.vm(key)
         if vm is None:
             raise Refused(f"There is no VM with the key {key}.", code="not_found")
+    def _policies(self) -> Document:
+        return {"policies": [documents.policy(one) for one in self.state.policies.values()]}
+
         return {"text": self.guests.console_log(vm)}
 
     # --- by hand ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 from infra.drivers.base import DriverError
 from infra.drivers.extraconfig import KEY, METADATA, USERDATA, WIPED
 
-from .records import Datastore, Folder, Host, Network, Task, Template, Vm
+from .records import Datastore, Folder, Host, Network, Policy, Task, Template, Vm
 from .state import State
 
 DATACENTER = "datacenter"
@@ -43,6 +43,10 @@ def datastore(state: State, one: Datastore) -> dict[str, Any]:
 
 def network(one: Network) -> dict[str, Any]:
     return {"ref": one.ref, "name": one.name, "kind": one.kind, "vlan": one.vlan or None}
+
+
+def policy(one: Policy) -> dict[str, Any]:
+    return {"ref": one.ref, "name": one.name, "datastore_refs": one.datastores}
 
 
 def template(state: State, one: Template | Vm) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from infra.drivers.base import DriverError, Refused
 
 from . import admission
 from .guesthouse import Guesthouse
-from .records import Network, Template, Vm
+from .records import Network, Policy, Template, Vm
 from .state import State
 
 Document = dict[str, Any]
@@ -110,6 +110,19 @@ class Hand:
             for host in reached:
                 host.networks = [*host.networks, made.ref]
                 state.put(host)
+        return {"ref": made.ref}
+
+    def policy(self, name: str, datastores: list[str] | None = None) -> Document:
+        """Which datastores satisfy a storage policy from now on; null takes the policy away. A new name: a new one."""
+        state = self._state
+        there = next((one for one in state.policies.values() if one.name == name), None)
+        satisfying = [_named(state.datastores, one, "datastore").ref for one in datastores or ()]
+        with state.writing(by_call=True):
+            if datastores is None:
+                state.remove(_named(state.policies, name, "storage policy"))
+                return {}
+            made = Policy(there.ref if there else state.new_ref("policy"), name, satisfying)
+            state.put(made)
         return {"ref": made.ref}
 
     # --- VMs -------------------------------------------------------------------------------------------------------

@@ -140,6 +140,15 @@ class Rule:
 
 
 @dataclass
+class Policy:
+    """A kind of storage, by what its datastores are like: those that satisfy it."""
+
+    ref: str
+    name: str
+    datastores: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Task:
     """Something that takes its time. `doing` is a verb; times are seconds since the epoch, so a restart can go on.
 
@@ -167,4 +176,4 @@ class Change:
     gone: bool = False
 
 
-KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Task, Change)
+KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Task, Change, Policy)

@@ -1,6 +1,7 @@
 """What a new simulated datacenter holds: racks of hosts, each rack a vSphere cluster with a datastore of its own.
 
-rack-1..n, rack-1-ssd..n, the network `VM Network` everywhere, and templates on the datastore `templates`. A second
+rack-1..n, rack-1-ssd..n, the network `VM Network` everywhere, templates on the datastore `templates`, and the storage
+policies `gold` (rack-n-ssd) and `standard` (all). A second
 start with more racks or hosts adds them; nothing is ever taken away.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .records import Compute, Datastore, Folder, Host, Network, Pool, Template
+from .records import Compute, Datastore, Folder, Host, Network, Policy, Pool, Template
 from .state import State
 
 CORES, CORE_MHZ, MEMORY_MIB = 32, 2600, 256 * 1024
@@ -26,6 +27,15 @@ def seed(state: State, racks: int, hosts_per_rack: int) -> None:
         _templates(state, store)
         for number in range(1, racks + 1):
             _rack(state, f"rack-{number}", hosts_per_rack, store, network)
+        _policies(state)
+
+
+def _policies(state: State) -> None:
+    """`gold`: on solid state disks; `standard`: anywhere. One that stands keeps what it was given by hand."""
+    for name, kinds in {"gold": ("vmfs",), "standard": ("vmfs", "nfs")}.items():
+        satisfying = [store.ref for store in state.datastores.values() if store.kind in kinds]
+        if _named(state.policies, name) is None:
+            _new(state, Policy(state.new_ref("policy"), name, satisfying))
 
 
 def _templates(state: State, store: Datastore) -> None:

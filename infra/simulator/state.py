@@ -20,7 +20,7 @@ from uuid import uuid4
 from infra.drivers.base import Refused
 
 from .feed import Feed
-from .records import Change, Compute, Datastore, Folder, Host, Network, Pool, Rule, Task, Template, Vm
+from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm, Volume
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class State:
         self.rules = {one.ref: one for one in self._store.load(Rule)}
         self.tasks = {one.ref: one for one in self._store.load(Task)}
         self.names: dict[tuple[str, str], str] = {}
+        self.policies = {one.ref: one for one in self._store.load(Policy)}
         self.keys: dict[str, str] = {}
         self.inside: dict[str, set[str]] = defaultdict(set)
         self.memory_on_mib: dict[str, int] = defaultdict(int)  # host -> memory of what runs there
@@ -138,7 +139,7 @@ class State:
         tables: dict[type[Any], dict[str, Any]] = {
             Compute: self.computes, Host: self.hosts, Datastore: self.datastores, Network: self.networks,
             Folder: self.folders, Pool: self.pools, Template: self.templates, Vm: self.vms, Rule: self.rules,
-            Task: self.tasks,
+            Task: self.tasks, Volume: self.volumes, Policy: self.policies,
         }  # fmt: skip
         return tables[type(record)]
 

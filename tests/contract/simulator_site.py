@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from infra.drivers.base import Connection
+from infra.drivers.base import Connection, PolicyFacts
 
 from .site import Site
 
@@ -114,6 +114,12 @@ class Simulator:
             yield
         finally:
             self.hand("latency", move=0)
+
+    def satisfied_by(self, policy: PolicyFacts, datastores: list[str]) -> None:
+        self.hand("policy", name=policy.name, datastores=datastores)
+
+    def lacks(self, privileges: list[str]) -> None:
+        self.hand("privileges", names=privileges)
 
     @contextmanager
     def maintenance(self, host_ref: str) -> Iterator[None]:

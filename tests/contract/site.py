@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from infra.drivers.base import Connection
+from infra.drivers.base import Connection, PolicyFacts
 
 
 class ByHand(Protocol):
@@ -59,6 +59,12 @@ class ByHand(Protocol):
 
     def moves_take(self, seconds: float) -> AbstractContextManager[None]:
         """While it is entered, a move stays in flight this long."""
+
+    def satisfied_by(self, policy: PolicyFacts, datastores: list[str]) -> None:
+        """From now on these datastores satisfy a storage policy, by their names, and no others."""
+
+    def lacks(self, privileges: list[str]) -> None:
+        """From now on the user lacks these privileges, and no others."""
 
     def maintenance(self, host_ref: str) -> AbstractContextManager[None]:
         """While it is entered, a host is in maintenance; what stands there stays."""

@@ -13,7 +13,7 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import VmomiSupport, vim
 
-from infra.drivers.base import Connection
+from infra.drivers.base import Connection, PolicyFacts
 from tests.vcsim import run
 from tests.vcsim.run import Vcsim
 
@@ -123,6 +123,14 @@ class VcenterByHand:
 
     def moves_take(self, seconds: float) -> AbstractContextManager[None]:
         return self.program.moves_take(seconds)
+
+    def satisfied_by(self, policy: PolicyFacts, datastores: list[str]) -> None:
+        """vcsim says that every datastore satisfies every policy: our front end is told what a vCenter would find."""
+        self.program.admin("POST", "policy", name=policy.ref, names=datastores)
+
+    def lacks(self, privileges: list[str]) -> None:
+        """vcsim grants everything to everybody, and enforces nothing: our front end answers who asks."""
+        self.program.admin("POST", "privileges", names=privileges)
 
     @contextmanager
     def maintenance(self, host_ref: str) -> Iterator[None]:

@@ -162,13 +162,14 @@ func sendDuplicate(w http.ResponseWriter, name string, ref types.ManagedObjectRe
 // --- the admin's paths ---------------------------------------------------------------------------------------------
 
 type order struct {
-	Name      string  `json:"name"`
-	Seconds   float64 `json:"seconds"`
-	Cores     int16   `json:"cores"`
-	MemoryMiB int64   `json:"memory_mib"`
-	FreeGiB   int64   `json:"free_gib"`
-	Datastore string  `json:"datastore"`
-	Mounted   bool    `json:"mounted"`
+	Name      string   `json:"name"`
+	Seconds   float64  `json:"seconds"`
+	Cores     int16    `json:"cores"`
+	MemoryMiB int64    `json:"memory_mib"`
+	FreeGiB   int64    `json:"free_gib"`
+	Datastore string   `json:"datastore"`
+	Mounted   bool     `json:"mounted"`
+	Names     []string `json:"names"`
 }
 
 // admin serves /facet/*: what a test does to the site by hand, or wants to know about it.
@@ -218,6 +219,10 @@ func (f *front) admin(w http.ResponseWriter, r *http.Request) {
 	case "POST /facet/mount":
 		store := simulator.Map.FindByName(asked.Datastore, refsOf("Datastore")).Reference()
 		mount(simulator.Map.FindByName(asked.Name, refsOf("HostSystem")).(*simulator.HostSystem), store, asked.Mounted)
+	case "POST /facet/policy": // by its id: the names of the datastores that satisfy it
+		f.policies.set(asked.Name, asked.Names)
+	case "POST /facet/privileges": // those that the user lacks
+		f.denied.deny(asked.Names)
 	case "POST /facet/forget-tasks":
 		forgetTasks()
 	case "POST /facet/host":

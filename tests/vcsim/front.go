@@ -29,7 +29,8 @@ func init() {
 		DestroyPropertyFilter CreatePropertyCollector DestroyPropertyCollector WaitForUpdates WaitForUpdatesEx
 		CancelWaitForUpdates CheckForUpdates Login Logout SessionIsActive TerminateSession FindByUuid FindAllByUuid
 		FindChild FindByInventoryPath CurrentTime QueryEvents QueryOptions CreateCollectorForEvents Fetch
-		HasPrivilegeOnEntities FetchUserPrivilegeOnEntities RetrieveEntityPermissions`) {
+		HasPrivilegeOnEntities FetchUserPrivilegeOnEntities RetrieveEntityPermissions
+		PbmRetrieveServiceContent PbmQueryProfile PbmRetrieveContent PbmQueryMatchingHub`) {
 		reads[name] = true
 	}
 }
@@ -40,6 +41,8 @@ type front struct {
 	books     *books
 	faults    faults
 	addresses addresses
+	policies  policies
+	denied    privileges
 	mu        sync.Mutex
 	delay     time.Duration
 	inFlight  map[string]types.ManagedObjectReference // folder + name -> the VM that is being made
@@ -66,6 +69,10 @@ func newFront(inner http.Handler, delay, moveDelay time.Duration) *front {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/facet/") {
 		f.admin(w, r)
+		return
+	}
+	if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/pbm") {
+		f.policyService(w, r)
 		return
 	}
 	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") {
@@ -104,6 +111,8 @@ func (f *front) carryOut(w http.ResponseWriter, r *http.Request, name string, bo
 		f.relocate(w, r, body)
 	case "PowerOnVM_Task":
 		f.powerOn(w, r, body)
+	case "HasPrivilegeOnEntities":
+		f.hasPrivileges(w, r, body)
 	case "ShutdownGuest":
 		f.shutDown(w, r, body)
 	case "Destroy_Task", "UnregisterVM":

@@ -11,4 +11,5 @@ class Privileges(Parts):
     """See infra.drivers.base."""
 
     def missing_privileges(self) -> Mapping[str, tuple[str, ...]]:
-        return {}
+        lacks = self._way.ask("privileges")["missing"]
+        return {layer: tuple(names) for layer, names in lacks.items()}

@@ -32,6 +32,7 @@ from .images import Images
 from .inventory import Look
 from .lifecycle import Lifecycle
 from .networks import Networks
+from .policies import Policies
 from .privileges import Privileges
 from .session import Session
 from .snapshots import Snapshots
@@ -41,7 +42,7 @@ from .watch import Watch
 SIMULATORS = ("simulator", "vcsim", "govmomi")
 
 
-class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Volumes, Privileges):
+class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, Privileges):
     """One vCenter. Thread-safe; one session for all threads of a process, opened at the first call."""
 
     def __init__(self, connection: Connection) -> None:

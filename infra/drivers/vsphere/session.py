@@ -9,8 +9,8 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPSConnection
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -74,6 +74,29 @@ class Session:
         """The same object for a long poll: on a connection that bears a silence of LONGEST_WAIT_S."""
         self.login()
         return type(obj)(obj._moId, self._waiting_stub)
+
+    @contextmanager
+    def beside(self, path: str, version: str) -> Iterator[Any]:
+        """The way to another service of this vCenter, in this session; what goes wrong inside is of the contract."""
+        self.login()
+        there = urlsplit(self.connection.endpoint)
+        cookie = self._stub.cookie
+        with translated(self.connection.endpoint):
+            stub = _Stub(
+                host=there.hostname,
+                port=there.port or 443,
+                path=path,
+                version=version,
+                poolSize=1,
+                sslContext=_context(self.connection.ca_pem),
+                httpConnectionTimeout=self.connection.call_timeout_s,
+                requestContext={"vcSessionCookie": cookie.partition("=")[2].partition(";")[0].strip('"')},
+            )
+            stub.hold(cookie)
+            try:
+                yield stub
+            finally:
+                stub.DropConnections()
 
     # --- logging in and out ----------------------------------------------------------------------------------------
 
