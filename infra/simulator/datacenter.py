@@ -88,14 +88,6 @@ class Datacenter:
         }
         hand = Hand(self.state, self.guests)
         self.hand: Mapping[str, Callable[..., Document]] = {
-            "volumes": volumes.find,
-            "volume": volumes.ensure,
-            "no_volume": volumes.remove,
-            "attach": volumes.attach,
-            "detach": volumes.detach,
-            "release": volumes.release,
-            "volume_snapshot": volumes.snapshot,
-            "no_volume_snapshot": volumes.no_snapshot,
             "policies": self._policies,
             "privileges": self.rights.missing,
             "calls": self._calls,

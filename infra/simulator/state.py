@@ -20,7 +20,7 @@ from uuid import uuid4
 from infra.drivers.base import Refused
 
 from .feed import Feed
-from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm, Volume
+from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class State:
         tables: dict[type[Any], dict[str, Any]] = {
             Compute: self.computes, Host: self.hosts, Datastore: self.datastores, Network: self.networks,
             Folder: self.folders, Pool: self.pools, Template: self.templates, Vm: self.vms, Rule: self.rules,
-            Task: self.tasks, Volume: self.volumes, Policy: self.policies,
+            Task: self.tasks, Policy: self.policies,
         }  # fmt: skip
         return tables[type(record)]
 
