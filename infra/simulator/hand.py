@@ -172,6 +172,18 @@ class Hand:
             self._state.put(vm)
         return {}
 
+    def resize_vm(
+        self, key: str, vcpu: int | None = None, memory_mib: int | None = None, disk_gib: int | None = None
+    ) -> Document:
+        """Another size, running or not."""
+        vm = self._found(key)
+        with self._state.writing(by_call=True):
+            vm.vcpu = vm.vcpu if vcpu is None else int(vcpu)
+            vm.memory_mib = vm.memory_mib if memory_mib is None else int(memory_mib)
+            vm.disk_gib = vm.disk_gib if disk_gib is None else int(disk_gib)
+            self._state.put(vm)
+        return {}
+
     def guest(
         self,
         key: str,

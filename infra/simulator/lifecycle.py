@@ -22,6 +22,20 @@ class Lifecycle(Acts):
         """vCPUs and memory grow while it runs where its template allows that, disks always; nothing shrinks so."""
         return self._each(sizes, self._resize)
 
+    def rename(self, names: Mapping[str, str]) -> Document:
+        """Another name within its folder."""
+        return self._each(names, self._rename)
+
+    def _rename(self, key: str, name: str) -> Document:
+        vm = self._found(key)
+        if vm.name != name:
+            if (vm.folder, name) in self._state.names:
+                raise Refused(f"Another VM in the folder is named {name}.", code="name_taken")
+            self._refuse("rename", vm.name)
+            vm.name = name
+            self._state.put(vm)
+        return {"vm": documents.vm(vm)}
+
     def _shut_down(self, key: str) -> Document:
         vm = self._found(key)
         if vm.power == "off":

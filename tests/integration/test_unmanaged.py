@@ -39,7 +39,7 @@ def test_a_strange_vm_counts_against_its_host(land):
     assert (found["key"], found["name"], found["power"], found["vcpu"]) == (str(vm.key), "legacy", "on", 1)
     assert (found["memory_mib"], found["disk_gib"]) == (512, vm.disk_gib)
     assert taken(vm.host_ref) == (1, 512)
-    resources = land.it.get(f"zones/{strangers.zone_id(land)}/capacity")["resources"]
+    resources = land.it.get(f"zones/{strangers.zone_id(land)}/capacity")["items"]
     assert {one["resource"]: one["unmanaged"] for one in resources}["vcpu"] == 1
     land.site.by_hand.power_off(vm.key)
     land.sync()

@@ -100,6 +100,9 @@ class Compute(Protocol):
     def ensure_size(self, sizes: Mapping[UUID, SizeSpec]) -> Mapping[UUID, VmOutcome]:
         """Hot where the layer allows it. Refused: `needs_power_off` where it does not, `disk_shrinks`."""
 
+    def ensure_names(self, names: Mapping[UUID, str]) -> Mapping[UUID, VmOutcome]:
+        """Another name for what stands. Refused(name_taken) where another VM of its folder bears it."""
+
     def ensure_snapshots(self, specs: Sequence[SnapshotSpec]) -> Mapping[UUID, SnapshotFacts | InFlight | DriverError]:
         """By snapshot key. Twice takes one."""
 

@@ -23,3 +23,7 @@ class Lifecycle(Parts):
         wanted = {str(key): asdict(size) for key, size in sizes.items()}
         answers = self._way.ask("resize", sizes=wanted) if wanted else {}
         return {key: outcome(answers[str(key)]) for key in sizes}
+
+    def ensure_names(self, names: Mapping[UUID, str]) -> Mapping[UUID, VmOutcome]:
+        answers = self._way.ask("rename", names={str(key): name for key, name in names.items()}) if names else {}
+        return {key: outcome(answers[str(key)]) for key in names}

@@ -75,6 +75,16 @@ class Lifecycle(Parts):
 
         return carry(self._finder, sizes, decide)
 
+    def ensure_names(self, names: Mapping[UUID, str]) -> Mapping[UUID, VmOutcome]:
+        def decide(key: UUID, machine: Machine | None) -> Decision:
+            if machine is None:
+                raise missing(key)
+            if machine.name == names[key]:
+                return Settled(machine.facts())
+            return Started(self._session.call(machine.obj.Rename_Task, newName=names[key]), "rename")
+
+        return carry(self._finder, names, decide)
+
 
 def _edit(machine: Machine, size: SizeSpec) -> Any:
     """The ConfigSpec that gives a VM its size; None where it has it. Raises Refused(disk_shrinks)."""

@@ -10,7 +10,7 @@ A pass looks at what is, and never at what an earlier pass meant to do; so it ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from facet.rest.access import SYSTEM
 from infra import outside
 from infra.drivers import base
 
-from . import acting, boot_data, folders, machines, removal, together
+from . import acting, boot_data, folders, machines, removal, repairing, together
 from .models import VM, VM_KIND, VmPhase
 from .scene import LATER_S, Scene
 
@@ -92,7 +92,7 @@ def come(scene: Scene) -> Outcome:
 
 
 def _stages(scene: Scene) -> Outcome:
-    for stage in (lost, make, acting.look, acting.settle_failures, acting.off, acting.size, boot, address, forget_read):
+    for stage in STAGES:
         outcome = stage(scene)
         if outcome is not None:
             return outcome
@@ -226,6 +226,12 @@ def _arrived(scene: Scene) -> Outcome:
         scene.report()
         operations.succeed(VM_KIND, scene.vm.id, generation=scene.vm.generation)
     return Done() if scene.vm.user_data_sealed is None else Again(0.0)
+
+
+STAGES: Sequence[Callable[[Scene], Outcome | None]] = (
+    lost, make, acting.look, acting.settle_failures, acting.off, acting.size, repairing.name, boot, address,
+    forget_read, repairing.mended,
+)  # fmt: skip
 
 
 # --- at rest -------------------------------------------------------------------------------------------------------

@@ -117,6 +117,15 @@ class OwnerSerializer(serializers.Serializer):
     id = serializers.UUIDField(source="owner_id", allow_null=True)
 
 
+class DriftSerializer(serializers.Serializer):
+    """One thing about a VM that is other at its site than it was asked for."""
+
+    field = serializers.CharField(help_text="machine | power | vcpu | memory_mib | disk_gib | name | host")
+    wanted = serializers.JSONField(help_text="what was asked for")
+    seen = serializers.JSONField()
+    since = serializers.DateTimeField()
+
+
 class VmSerializer(serializers.ModelSerializer):
     """Needs `host_name` beside the row's own columns: see views.vms. `owner`: who alone may change it."""
 
@@ -127,6 +136,7 @@ class VmSerializer(serializers.ModelSerializer):
     image = serializers.CharField(source="image.name", allow_null=True, default=None)
     phase = serializers.ChoiceField(choices=VmPhase.choices)
     reason = ReasonSerializer(allow_null=True)
+    drift = DriftSerializer(many=True, allow_null=True)
     owner = OwnerSerializer(source="*")
     simulated = serializers.BooleanField(source="zone.site.simulated")
     observed_at = serializers.DateTimeField(source="seen_at", allow_null=True)
@@ -135,6 +145,6 @@ class VmSerializer(serializers.ModelSerializer):
         model = VM
         fields = [
             "id", "name", "tenant", "project", "phase", "reason", "zone", "host", "flavor", "image", "vcpu",
-            "memory_mib", "disk_gib", "power_wanted", "power", "address", "owner", "simulated", "observed_at",
-            "created_at", "delete_asked_at", "generation",
+            "memory_mib", "disk_gib", "power_wanted", "power", "address", "drift", "adopted", "owner",
+            "simulated", "observed_at", "created_at", "delete_asked_at", "generation",
         ]  # fmt: skip

@@ -26,7 +26,7 @@ from infra.drivers import base
 from infra.drivers.base import VmFacts
 from infra.models import Site, SitePhase
 
-from . import folders, sightings
+from . import drift, folders, following, repairing, sightings
 from .models import VM, VmPhase
 
 log = structlog.get_logger(__name__)
@@ -62,27 +62,36 @@ def observe(
     complete: bool,
     began: datetime | None = None,
 ) -> None:
-    """The engine's site observer: power, addresses and absence of the VMs of our rows."""
+    """The engine's site observer: power, addresses, drift, moves and absence of the VMs of our rows."""
     ours = sorted((vm for vm in vms if vm.witness), key=lambda vm: vm.key)  # the order in which VMs are locked
     known: set[UUID] = set()
+    judged: list[drift.Judged] = []
     listed = {vm.ref for vm in vms} if complete else None
     for start in range(0, len(ours), SLICE):
+        part = ours[start : start + SLICE]
         with transaction():
-            known |= _write(site_id, ours[start : start + SLICE], listed)
+            rows = _write(site_id, part, listed)
+            judged.append(drift.judge(rows, part, began))
+        known |= set(rows)
     with transaction():
         if complete:
             _missing(site_id, Q(seen_at__lt=began or timezone.now() - sightings.SEEN_ANEW), {vm.key for vm in ours})
             _unknown([vm for vm in ours if vm.key not in known])
         if gone_refs:
             _missing(site_id, Q(external_ref__in=list(gone_refs)), set())
+    following.follow(transaction, site_id, [vm for one in judged for vm in one.moved])
+    for key in sorted(key for one in judged for key in one.mend):
+        with transaction():
+            repairing.by_policy(key)
 
 
-def _write(site_id: UUID, seen: Sequence[VmFacts], listed: Collection[str] | None) -> set[UUID]:
-    """One UPDATE a row that differs; answers the keys that we have rows for. Another site's VMs are not this one's.
+def _write(site_id: UUID, seen: Sequence[VmFacts], listed: Collection[str] | None) -> dict[UUID, VM]:
+    """One UPDATE a row that differs; answers the rows by key, as they were. Another site's VMs are not this one's.
 
     `listed`: all refs of a complete look. One that is recorded and not among them has been replaced by the one seen.
     """
-    rows = {vm.id: vm for vm in VM.objects.filter(pk__in=[one.key for one in seen], zone__site_id=site_id)}
+    here = VM.objects.filter(pk__in=[one.key for one in seen], zone__site_id=site_id).select_related("zone")
+    rows = {vm.id: vm for vm in here}
     owners: dict[tuple[str, UUID], UUID] = {}
     risen = False
     for one in seen:
@@ -99,7 +108,7 @@ def _write(site_id: UUID, seen: Sequence[VmFacts], listed: Collection[str] | Non
     _wake(owners, site_id)
     if risen:
         wake("reap", site_id, site_id=site_id)
-    return set(rows)
+    return rows
 
 
 def _missing(site_id: UUID, which: Q, seen: set[UUID]) -> None:
@@ -107,6 +116,7 @@ def _missing(site_id: UUID, which: Q, seen: set[UUID]) -> None:
     owners: dict[tuple[str, UUID], UUID] = {}
     for vm in lost.exclude(pk__in=seen).order_by("id"):
         VM.objects.filter(pk=vm.pk).update(missing_at=timezone.now())
+        drift.missing(vm)
         events.record(
             "vm.missing",
             by=SYSTEM,

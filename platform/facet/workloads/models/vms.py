@@ -35,6 +35,9 @@ class VM(Owned, models.Model):
     project = models.ForeignKey(Project, models.PROTECT)
     zone = models.ForeignKey(Zone, models.PROTECT, related_name="vms")
     name = models.CharField(max_length=63)
+    site_name = models.CharField(
+        max_length=255, blank=True, default="", help_text="its name at the site, where that is another"
+    )
     image = models.ForeignKey(Image, models.SET_NULL, null=True, help_text="needed until it is built")
     network = models.ForeignKey(PhysicalNetwork, models.PROTECT, null=True)
     vcpu = models.IntegerField()
