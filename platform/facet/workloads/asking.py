@@ -12,7 +12,7 @@ from facet.rest.ids import uuid7
 from scheduler.core.ask import Ask
 from tenants.models import Project
 
-from . import boot_data
+from . import boot_data, nics
 from .ground import Ground, ground
 from .models import VM, VM_KIND
 from .rules import of_ask
@@ -27,6 +27,7 @@ class Wish:
     ground: Ground
     vms: Sequence[VM]
     asks: Sequence[Ask]
+    cards: Sequence[nics.Wanted] = ()
 
 
 def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
@@ -41,17 +42,17 @@ def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
     )  # fmt: skip
     names = [data["name"]] if count == 1 else [f"{data['name'][:50]}-{number}" for number in range(1, count + 1)]
     vms = [_vm(name, data, where) for name in names]
+    cards = nics.wanted(project=project, zones=where.zones, lent=where.networks, asked=data.get("nics", ()))
     asked = {
-        "zones": tuple(zone.id for zone in where.zones),
         "pools": tuple(where.pool_ids.values()),
-        "networks": tuple({net.id: None for nets in where.networks.values() for net in nets}),
+        **nics.of_ask(cards, [zone.id for zone in where.zones], where.networks),
         **of_ask(rules),
     }
     asks = [
         Ask(key=vm.id, name=vm.name, role=ROLE, vcpu=vm.vcpu, memory_mib=vm.memory_mib, disk_gib=vm.disk_gib, **asked)
         for vm in vms
     ]
-    return Wish(where, vms, asks)
+    return Wish(where, vms, asks, cards)
 
 
 def _vm(name: str, data: Mapping[str, Any], where: Ground) -> VM:

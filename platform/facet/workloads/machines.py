@@ -23,7 +23,7 @@ from infra.models import Site
 from scheduler import ledger
 from scheduler.models import Allocation, ResourcePool
 
-from . import sightings
+from . import nics, sightings
 from .models import VM, VmPhase
 
 SLICE = 50  # VMs in one call of a driver
@@ -51,11 +51,11 @@ class Tasks:
     failed: Mapping[UUID, base.DriverError] = field(default_factory=dict)
 
 
-def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True) -> Tasks:
+def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True, patient: bool = False) -> Tasks:
     """Ask after this owner's tasks and forget those that ended. After one that vanished, the world is asked by key.
 
-    `count_failures`: a task that failed is a fault about its VM, which is given up after a few; and one that does not
-    end in FACET_TASK_DEADLINE_S is waited for no longer. (A move with its disks may take any time.)
+    `count_failures`: a task that failed is a fault about its VM, which is given up after a few. One that does not end
+    in FACET_TASK_DEADLINE_S is waited for no longer, unless `patient`: a move with its disks may take any time.
     """
     with turn.reading():
         rows = inflight.of(turn.lease)
@@ -64,7 +64,7 @@ def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True
     asked = [row for row in rows if row.ended_at is None]
     states = driver.poll([row.ref for row in asked]) if asked else {}
     running = [row for row in asked if states[row.ref].state is base.TaskState.RUNNING]
-    hanging = [row for row in running if count_failures and _hangs(row)]
+    hanging = [row for row in running if not patient and _hangs(row)]
     running = [row for row in running if row not in hanging]
     ended = [row for row in rows if row not in running]
     failed = {row.about: error for row in ended if (error := _error(row, states.get(row.ref)))}
@@ -154,7 +154,7 @@ def build(
 def _locked(waiting: Sequence[VM]) -> list[VM]:
     """As they are now, locked: a drain gives those that are not sent yet other room, in another zone even."""
     rows = VM.objects.filter(pk__in=[vm.pk for vm in waiting], phase__in=[VmPhase.PENDING, VmPhase.CLONING])
-    rows = rows.select_related("image__template", "network").order_by("id")
+    rows = rows.select_related("image__template", "network").prefetch_related(nics.rows()).order_by("id")
     now = {vm.id: vm for vm in rows.select_for_update(no_key=True, of=("self",))}
     return [now[vm.id] for vm in waiting if vm.id in now]
 
@@ -168,7 +168,7 @@ def _pool_ref(held: Allocation) -> str | None:
 def _specs(
     vms: Sequence[VM], where: Mapping[UUID, Allocation], metadata: Mapping[UUID, str], folders: Mapping[UUID, str]
 ) -> list[base.VmSpec]:
-    return [
+    specs = [
         base.VmSpec(
             key=vm.id,
             name=vm.name,
@@ -187,6 +187,8 @@ def _specs(
         for vm in vms
         if vm.image is not None
     ]
+    by_key = {vm.id: vm for vm in vms}
+    return [nics.wired(spec, by_key[spec.key]) for spec in specs]
 
 
 def _found(outcomes: Mapping[UUID, Any]) -> list[UUID]:
@@ -231,7 +233,7 @@ def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None
         record(turn, outcomes)
         _powered(outcomes)
         lost = _count_but_lost(refused | _refused(outcomes))
-    _look_for(turn, lost)
+    look_for(turn, lost)
 
 
 def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
@@ -247,7 +249,7 @@ def power_on(turn: Turn, driver: base.Driver, keys: Iterable[UUID]) -> None:
         begun = [key for key, outcome in outcomes.items() if not isinstance(outcome, base.DriverError)]
         VM.objects.filter(pk__in=begun, phase=VmPhase.RUNNING).update(booted_at=timezone.now())
         lost = _count_but_lost(_refused(outcomes))
-    _look_for(turn, lost)
+    look_for(turn, lost)
 
 
 def _count_but_lost(refused: Mapping[UUID, base.DriverError]) -> int:
@@ -257,7 +259,7 @@ def _count_but_lost(refused: Mapping[UUID, base.DriverError]) -> int:
     return len(lost)
 
 
-def _look_for(turn: Turn, lost: int) -> None:
+def look_for(turn: Turn, lost: int) -> None:
     """Only a complete look, which knows how many are missing at once, may find a VM lost: that is asked for."""
     if lost and turn.lease.site_id is not None:
         with turn.context(turn.lease.tenant_id):  # of its own: no pass locks another's wakeup beside its own
@@ -296,6 +298,6 @@ def wipe(turn: Turn, driver: base.Driver, vms: Sequence[VM]) -> base.Refused | N
 def begin_again(vm: VM) -> None:
     """A VM that is gone from the site is made anew under its key, on the room that it holds. In a transaction."""
     VM.objects.filter(pk=vm.pk, deleted_at=None).exclude(phase=VmPhase.DELETING).update(
-        phase=VmPhase.PENDING, external_ref=None, power="", address=None, booted_at=None, wiped_at=None, seen_at=None,
-        missing_at=None, failures=0, reason=None,
+        phase=VmPhase.PENDING, external_ref=None, power="", address=None, addresses=[], booted_at=None, wiped_at=None,
+        seen_at=None, missing_at=None, failures=0, reason=None,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from infra.drivers import base
 from infra.models import Site
 from scheduler import ledger
 
-from . import machines
+from . import machines, nics
 from .models import VM, VmPhase
 
 REAP_AFTER_S = 20.0
@@ -83,5 +83,8 @@ def _look_for_late_clones(turn: Turn, site: Site) -> None:
 
 def _forget(gone: Sequence[VM]) -> None:
     keys = [vm.id for vm in gone]
-    VM.objects.filter(pk__in=keys, deleted_at=None).update(deleted_at=timezone.now(), power="", address=None)
+    VM.objects.filter(pk__in=keys, deleted_at=None).update(
+        deleted_at=timezone.now(), power="", address=None, addresses=[]
+    )
+    nics.give_back(keys)
     ledger.release(tenant_id=gone[0].tenant_id, project_id=gone[0].project_id, holders=keys)

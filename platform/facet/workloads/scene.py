@@ -18,7 +18,7 @@ from infra import outside
 from infra.drivers import base
 from infra.models import Site
 
-from . import machines
+from . import machines, nics
 from .machines import Tasks
 from .models import VM, VM_KIND, VmPhase
 
@@ -40,7 +40,8 @@ class Scene:
     @classmethod
     def read(cls, turn: Turn) -> Scene:
         with turn.reading():
-            vm = VM.objects.select_related("project", "zone__site", "image__template", "network").get(pk=turn.key)
+            rows = VM.objects.select_related("project", "zone__site", "image__template", "network")
+            vm = rows.prefetch_related(nics.rows()).get(pk=turn.key)
             return cls(turn, vm, operations.open_ones(VM_KIND, vm.id).order_by("-created_at").first())
 
     def reread(self) -> None:
@@ -91,6 +92,11 @@ class Scene:
         return self.vm.generation > 1
 
     @property
+    def is_changing(self) -> bool:
+        """On its way to come again, or to another size."""
+        return self.vm.restart_wanted or self.vm.resizing is not None
+
+    @property
     def shall_go_off(self) -> bool:
         """Before anything else: to stay off, to come again, or to take its new size."""
         return not self.shall_run or self.vm.restart_wanted or bool((self.vm.resizing or {}).get("off"))
@@ -110,14 +116,14 @@ class Scene:
 
     @property
     def has_address(self) -> bool:
-        """Or has no network to have one on."""
-        return bool(self.vm.address) or self.vm.network_id is None
+        """And those that were given to it; or has no network to have one on."""
+        return self.vm.network_id is None or bool(self.vm.address and not nics.waits_for(self.vm))
 
     @property
     def is_coming(self) -> bool:
         """Something that was asked for is not real yet."""
         stands = self.vm.phase == (VmPhase.RUNNING if self.shall_run else VmPhase.BUILT)
-        return self.open_operation or not stands or self.vm.restart_wanted or self.vm.resizing is not None
+        return self.open_operation or not stands or self.is_changing
 
     @property
     def pace_s(self) -> float:

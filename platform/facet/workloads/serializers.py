@@ -13,6 +13,7 @@ from tenants.serializers import NamedSerializer
 
 from . import boot_data
 from .models import VM, VmPhase
+from .nic_shapes import NicsField, ShownNics
 from .rules import NO_RULES
 
 DEFAULT_FLAVOR = "small"
@@ -69,6 +70,7 @@ class VmRequest(StrictSerializer):
     )
     placement = VmPlacementRequest(required=False)
     power = serializers.ChoiceField(choices=["on", "off"], required=False, default="on")
+    nics = NicsField(required=False, default=list)
     user_data = Text(
         max_length=boot_data.LARGEST_BYTES, trim_whitespace=False, required=False, allow_blank=True, default="",
         write_only=True, help_text="cloud-config for its first boot; shown to nobody, and forgotten after it",
@@ -140,11 +142,13 @@ class VmSerializer(serializers.ModelSerializer):
     owner = OwnerSerializer(source="*")
     simulated = serializers.BooleanField(source="zone.site.simulated")
     observed_at = serializers.DateTimeField(source="seen_at", allow_null=True)
+    nics = ShownNics(source="*", read_only=True)
+    addresses = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = VM
         fields = [
             "id", "name", "tenant", "project", "phase", "reason", "zone", "host", "flavor", "image", "vcpu",
-            "memory_mib", "disk_gib", "power_wanted", "power", "address", "drift", "adopted", "owner",
-            "simulated", "observed_at", "created_at", "delete_asked_at", "generation",
+            "memory_mib", "disk_gib", "power_wanted", "power", "address", "addresses", "nics", "drift", "adopted",
+            "owner", "simulated", "observed_at", "created_at", "delete_asked_at", "generation",
         ]  # fmt: skip

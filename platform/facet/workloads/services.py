@@ -21,7 +21,7 @@ from scheduler import ledger
 from scheduler.core.ask import Plan
 from scheduler.elsewhere import asks_elsewhere
 
-from . import folders, standing
+from . import folders, nics, standing
 from .asking import Wish
 from .models import VM, VM_KIND, VmPhase
 
@@ -69,6 +69,7 @@ def _save(wish: Wish, plan: Plan) -> None:
             raise
         names = wish.vms[0].name if len(wish.vms) == 1 else "one of these names"
         raise NameTaken(f"{project.name} has a VM named {names}.") from None
+    nics.save(wish.vms, wish.cards)
 
 
 def _claim(wish: Wish, plan: Plan) -> None:
@@ -93,7 +94,8 @@ def _settle(wish: Wish, plan: Plan) -> None:
         one = placed[vm.id]
         host_name, network_refs = hosts[one.host_id]
         vm.zone = zones[one.zone_id]
-        vm.network = next((net for net in wish.ground.networks[one.zone_id] if net.ref in network_refs), None)
+        lent = wish.ground.networks[one.zone_id]
+        vm.network = nics.first(wish.cards) or next((net for net in lent if net.ref in network_refs), None)
         vm.host_name = host_name  # type: ignore[attr-defined]  # as views.vms() annotates it
 
 

@@ -20,8 +20,12 @@ def write(vm: VM, seen: VmFacts) -> bool:
     """
     if vm.external_ref is None:
         VM.objects.filter(pk=vm.pk, external_ref=None).update(external_ref=seen.ref)
-    differs = (vm.power, vm.address) != (seen.power.value, seen.address) or vm.missing_at is not None
+    told = list(seen.addresses)
+    differs = (vm.power, vm.address, vm.addresses) != (seen.power.value, seen.address, told)
+    differs = differs or vm.missing_at is not None
     now = timezone.now()
     if differs or vm.seen_at is None or vm.seen_at < now - SEEN_ANEW:
-        VM.objects.filter(pk=vm.pk).update(power=seen.power.value, address=seen.address, seen_at=now, missing_at=None)
+        VM.objects.filter(pk=vm.pk).update(
+            power=seen.power.value, address=seen.address, addresses=told, seen_at=now, missing_at=None
+        )
     return differs

@@ -17,7 +17,7 @@ from scheduler.models import Allocation
 from tenants.models import Project
 from tenants.services import project_with_tenant
 
-from . import asking, services
+from . import asking, nics, services
 from . import serializers as shapes
 from .models import VM
 
@@ -30,7 +30,8 @@ def vms() -> QuerySet[VM]:
     held = Allocation.objects.filter(holder=OuterRef("pk"), released=None)
     return (
         VM.objects.filter(deleted_at=None)
-        .select_related("project__tenant", "zone__site", "image")
+        .select_related("project__tenant", "zone__site", "image", "network")
+        .prefetch_related(nics.rows())
         .defer("zone__site__password_sealed", "zone__site__ca_pem")
         .annotate(host_name=Subquery(held.values("host__name")[:1]))
     )

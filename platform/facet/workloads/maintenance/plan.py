@@ -1,6 +1,6 @@
 """Where the VMs of hosts that are to be empty could go: read in IT's context, thought outside of any.
 
-The same core answers the what-if. Each VM keeps its network, so its new host must reach that one.
+The same core answers the what-if. Each VM keeps its networks, so its new host must reach them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scheduler.moves import Going
 from scheduler.standing import Holder
 from tenants.models import Project, Quota
 
+from .. import nics
 from ..models import VM
 
 MOST_TOLD = 100
@@ -68,14 +69,17 @@ def read(zone: Zone, host: Host | None) -> Leaving:
 
 
 def on_their_networks(holders: Sequence[Holder]) -> list[Holder]:
-    """With the one network that each is on as the one that its host must reach."""
-    known = dict(VM.objects.filter(pk__in=[one.key for one in holders]).values_list("id", "network_id"))
-    return [_on_network(one, known[one.key]) if one.key in known else one for one in holders]
+    """With the networks that each is on as those that its host must reach, every one of them."""
+    keys = [one.key for one in holders]
+    known = {
+        id: () if net is None else (net,) for id, net in VM.objects.filter(pk__in=keys).values_list("id", "network_id")
+    }
+    known |= nics.networks_of(keys)
+    return [_on_networks(one, known[one.key]) if one.key in known else one for one in holders]
 
 
-def _on_network(one: Holder, network_id: UUID | None) -> Holder:
-    networks = () if network_id is None else (network_id,)
-    return replace(one, core=replace(one.core, ask=replace(one.core.ask, networks=networks)))
+def _on_networks(one: Holder, ids: tuple[UUID, ...]) -> Holder:
+    return replace(one, core=replace(one.core, ask=replace(one.core.ask, networks=(), every_network=ids)))
 
 
 # --- thinking ------------------------------------------------------------------------------------------------------
