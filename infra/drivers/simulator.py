@@ -205,6 +205,10 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes,
             elif not isinstance(outcome, VmFacts):
                 outcomes[key] = outcome
         off = [key for key in asked if key not in outcomes]
+        if off:  # what outlives them is taken from them: while that is refused, they stay
+            freed = self._way.ask("release", keys=[str(key) for key in off])
+            outcomes |= {key: driver_error(freed[str(key)]["error"]) for key in off if "error" in freed[str(key)]}
+            off = [key for key in off if key not in outcomes]
         if off:
             answers = self._way.ask("destroy", keys=[str(key) for key in off])
             for key in off:

@@ -71,6 +71,9 @@ def goes_together(state: State, vm: Vm) -> None:
         network = known(state.networks, ref, "network")
         if network.ref not in host.networks:
             raise Refused(f"The network {network.name} does not reach the host {host.name}.", code="invalid")
+    for volume in state.volumes_of(vm.ref) if vm.ref else ():
+        if volume.datastore not in host.datastores:
+            raise Refused(f"The host {host.name} does not mount the datastore of {volume.name}.", code="invalid")
     if vm.vcpu < 1 or vm.memory_mib < 1:
         raise Refused(f"{vm.name}: a VM has a vCPU and memory.", code="invalid")
 

@@ -27,6 +27,7 @@ from .rights import Rights
 from .seed import seed
 from .state import State
 from .tasks import KEPT_S, Tasks
+from .volumes import Volumes
 
 PRODUCT, VERSION = "Facet datacenter simulator", "1"
 LONGEST_WAIT_S = 60.0
@@ -64,6 +65,7 @@ class Datacenter:
         self.rights = Rights()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
+        volumes = Volumes(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
             "about": self._about,
             "inventory": self._inventory,
@@ -86,6 +88,14 @@ class Datacenter:
             "no_pool": places.no_pool,
             "rule": places.rule,
             "no_rule": places.no_rule,
+            "volumes": volumes.find,
+            "volume": volumes.ensure,
+            "no_volume": volumes.remove,
+            "attach": volumes.attach,
+            "detach": volumes.detach,
+            "release": volumes.release,
+            "volume_snapshot": volumes.snapshot,
+            "no_volume_snapshot": volumes.no_snapshot,
         }
         hand = Hand(self.state, self.guests)
         self.hand: Mapping[str, Callable[..., Document]] = {

@@ -13,19 +13,24 @@ from typing import Any
 
 from infra.drivers.base import DriverError, NotReady, Refused, Unreachable
 
-READS = ("about", "inventory", "changes", "poll", "find", "console")
-TASKS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
+READS = ("about", "inventory", "changes", "poll", "find", "console", "volumes")
+OF_SNAPSHOTS = ("snapshot", "no_snapshot", "revert")
+OF_VMS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
+TASKS = (*OF_VMS, *OF_SNAPSHOTS)
 WRITES = ("folder", "no_folder", "pool", "no_pool", "guestinfo", "power", "rule", "no_rule")
-VERBS = (*READS, *WRITES, *TASKS)
+OF_VOLUMES = ("volume", "no_volume", "attach", "detach", "release", "volume_snapshot", "no_volume_snapshot")
+VERBS = (*READS, *WRITES, *OF_VOLUMES, *TASKS)
 CALLS = (
     *READS,
     *WRITES,
+    *OF_VOLUMES,
     "clone",
     "reconfigure",
     "shut_down",
     "resize",
     "move",
     "destroy",
+    *OF_SNAPSHOTS,
 )  # what a client calls; `power` begins the other tasks
 KINDS = ("error", "task", "down", "hang", "kill")
 WHOLE = ("down", "hang", "kill")

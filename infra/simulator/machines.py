@@ -175,6 +175,8 @@ class Machines(Acts):
             return {"gone": True}
         if vm.power != "off":
             raise NotReady(f"{vm.name} is not off.")
+        if any(self._state.volumes_of(vm.ref)):
+            raise NotReady(f"{vm.name} has volumes: they are detached first.")
         self._refuse("destroy", vm.name)
         task = self._tasks.begin("destroy", vm)
         return {"gone": True} if task is None else {"task": task.ref, "doing": task.doing}

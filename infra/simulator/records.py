@@ -149,6 +149,18 @@ class Policy:
 
 
 @dataclass
+class Volume:
+    """A disk with a life of its own. Its key is its ref; `vm` is the ref of who has it, "" for nobody."""
+
+    ref: str
+    name: str
+    size_gib: int
+    datastore: str
+    vm: str = ""
+    snapshots: list[str] = field(default_factory=list)  # keys, the oldest first
+
+
+@dataclass
 class Task:
     """Something that takes its time. `doing` is a verb; times are seconds since the epoch, so a restart can go on.
 
@@ -176,4 +188,4 @@ class Change:
     gone: bool = False
 
 
-KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Task, Change, Policy)
+KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Volume, Task, Change, Policy)

@@ -20,7 +20,7 @@ from uuid import uuid4
 from infra.drivers.base import Refused
 
 from .feed import Feed
-from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm
+from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm, Volume
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class State:
         self.templates = {one.ref: one for one in self._store.load(Template)}
         self.vms = {one.ref: one for one in self._store.load(Vm)}
         self.rules = {one.ref: one for one in self._store.load(Rule)}
+        self.volumes = {one.ref: one for one in self._store.load(Volume)}  # by key
         self.tasks = {one.ref: one for one in self._store.load(Task)}
         self.names: dict[tuple[str, str], str] = {}
         self.policies = {one.ref: one for one in self._store.load(Policy)}
@@ -68,7 +69,7 @@ class State:
         self._saved: dict[str, Any] = {}
         self._removed: dict[str, Any] = {}
         self._within = False
-        for table in (self.folders, self.pools, self.templates, self.vms, self.tasks):
+        for table in (self.folders, self.pools, self.templates, self.vms, self.volumes, self.tasks):
             for one in table.values():
                 self._count(one.ref, _footprint(one))
         if "instance" not in notes:
@@ -139,7 +140,7 @@ class State:
         tables: dict[type[Any], dict[str, Any]] = {
             Compute: self.computes, Host: self.hosts, Datastore: self.datastores, Network: self.networks,
             Folder: self.folders, Pool: self.pools, Template: self.templates, Vm: self.vms, Rule: self.rules,
-            Task: self.tasks, Policy: self.policies,
+            Task: self.tasks, Volume: self.volumes, Policy: self.policies,
         }  # fmt: skip
         return tables[type(record)]
 
@@ -191,6 +192,9 @@ class State:
         ref = self.keys.get(key)
         return self.vms[ref] if ref is not None else None
 
+    def volumes_of(self, vm_ref: str) -> Iterator[Volume]:
+        return (one for one in self.volumes.values() if one.vm == vm_ref)
+
     def free_gib(self, store: Datastore) -> int:
         return max(0, store.capacity_gib - store.others_gib - self.used_gib[store.ref])
 
@@ -216,6 +220,8 @@ def _footprint(record: Any) -> _Footprint:
         return _Footprint(name, (record.folder,), datastore=record.datastore, disk_gib=record.disk_gib)
     if isinstance(record, Folder | Pool):
         return _Footprint((record.parent, record.name), (record.parent,))
+    if isinstance(record, Volume):
+        return _Footprint(datastore=record.datastore, disk_gib=record.size_gib)
     if isinstance(record, Task) and record.doing == "move" and record.state == "running":
         return _arriving(record.changes)
     return _Footprint()

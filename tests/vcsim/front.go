@@ -113,6 +113,12 @@ func (f *front) carryOut(w http.ResponseWriter, r *http.Request, name string, bo
 		f.powerOn(w, r, body)
 	case "HasPrivilegeOnEntities":
 		f.hasPrivileges(w, r, body)
+	case "AttachDisk_Task":
+		f.attachDisk(w, r, body)
+	case "ExtendDisk_Task":
+		f.extendDisk(w, r, body)
+	case "RetrieveVStorageObject":
+		f.readDisk(w, r, body)
 	case "ShutdownGuest":
 		f.shutDown(w, r, body)
 	case "Destroy_Task", "UnregisterVM":

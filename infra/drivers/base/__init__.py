@@ -41,6 +41,7 @@ from .facts import (
 )
 from .specs import (
     AntiAffinityRule,
+    AttachSpec,
     Connection,
     FirewallRule,
     FolderSpec,
@@ -53,11 +54,13 @@ from .specs import (
     SizeSpec,
     SnapshotSpec,
     VmSpec,
+    VolumeSnapshotSpec,
     VolumeSpec,
 )
 
 __all__ = [
     "AntiAffinityRule",
+    "AttachSpec",
     "Changes",
     "Compute",
     "Connection",
@@ -100,6 +103,7 @@ __all__ = [
     "VmSpec",
     "VolumeFacts",
     "VolumeOutcome",
+    "VolumeSnapshotSpec",
     "VolumeSpec",
     "mac_of_card",
     "names_cards",

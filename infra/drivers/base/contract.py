@@ -28,6 +28,7 @@ from .facts import (
 )
 from .specs import (
     AntiAffinityRule,
+    AttachSpec,
     FirewallRule,
     FolderSpec,
     HostRule,
@@ -38,6 +39,7 @@ from .specs import (
     SizeSpec,
     SnapshotSpec,
     VmSpec,
+    VolumeSnapshotSpec,
     VolumeSpec,
 )
 
@@ -162,24 +164,26 @@ class Storage(Protocol):
 
     def policies(self) -> tuple[PolicyFacts, ...]: ...
 
-    def find_volumes(self, keys: Iterable[UUID]) -> Mapping[UUID, VolumeFacts]: ...
+    def find_volumes(self, places: Mapping[UUID, str]) -> Mapping[UUID, VolumeFacts]:
+        """volume key -> the datastore that it lies on. A key that is missing from the answer was not there."""
 
-    def ensure_volumes(self, specs: Sequence[VolumeSpec]) -> Mapping[UUID, VolumeOutcome]: ...
+    def ensure_volumes(self, specs: Sequence[VolumeSpec]) -> Mapping[UUID, VolumeOutcome]:
+        """Made by key, and grown. Refused: `no_space`, `shrinks`."""
 
-    def ensure_no_volumes(self, keys: Iterable[UUID]) -> Mapping[UUID, GoneOutcome]:
-        """Refused(attached) while a VM has it."""
+    def ensure_no_volumes(self, places: Mapping[UUID, str]) -> Mapping[UUID, GoneOutcome]:
+        """With their snapshots. Refused(attached) while a VM has it."""
 
-    def attach(self, pairs: Mapping[UUID, UUID]) -> Mapping[UUID, VolumeOutcome]:
-        """volume key -> VM key. Refused(attached) where another VM has it."""
+    def attach(self, specs: Sequence[AttachSpec]) -> Mapping[UUID, VolumeOutcome]:
+        """Refused: `attached` where another VM has it, `not_found`, `invalid` where the VM's host does not reach it."""
 
-    def detach(self, keys: Iterable[UUID]) -> Mapping[UUID, VolumeOutcome]:
+    def detach(self, places: Mapping[UUID, str]) -> Mapping[UUID, VolumeOutcome]:
         """From whatever VM has them; one that none has is right."""
 
-    def ensure_volume_snapshots(self, wanted: Mapping[UUID, UUID]) -> Mapping[UUID, VolumeOutcome]:
-        """snapshot key -> volume key; answers by snapshot key."""
+    def ensure_volume_snapshots(self, specs: Sequence[VolumeSnapshotSpec]) -> Mapping[UUID, VolumeOutcome]:
+        """By snapshot key. Twice takes one."""
 
-    def ensure_no_volume_snapshots(self, gone: Mapping[UUID, UUID]) -> Mapping[UUID, GoneOutcome]:
-        """snapshot key -> volume key."""
+    def ensure_no_volume_snapshots(self, specs: Sequence[VolumeSnapshotSpec]) -> Mapping[UUID, GoneOutcome]:
+        """By snapshot key. What is gone is done, and what is gone with its volume too."""
 
 
 class Driver(Compute, Network, Storage, Protocol):

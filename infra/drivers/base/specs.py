@@ -178,6 +178,24 @@ class VolumeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachSpec:
+    """A volume, where it lies, and the VM that shall have it."""
+
+    key: UUID
+    datastore_ref: str
+    vm_key: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSnapshotSpec:
+    """A snapshot of a volume, under a key of ours, and where the volume lies."""
+
+    key: UUID
+    volume_key: UUID
+    datastore_ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """How to reach a site. `ca_pem` is the only trust anchor; verification is never off."""
 

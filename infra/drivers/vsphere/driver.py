@@ -27,6 +27,7 @@ from ..base import (
 )
 from . import places, relocation, rules, tasks, vms
 from .digests import Digests
+from .disks import Disks
 from .finding import Finder
 from .images import Images
 from .inventory import Look
@@ -48,6 +49,7 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
     def __init__(self, connection: Connection) -> None:
         self._session = Session(connection)
         self._finder = Finder(self._session)
+        self._disks = Disks(self._finder)
         self._watch = Watch(self._session)
         self._digests = Digests(self._session)
         self._simulated: bool | None = None
