@@ -25,6 +25,7 @@ from .places import Places
 from .records import Template, Vm
 from .rights import Rights
 from .seed import seed
+from .snapshots import Snapshots
 from .state import State
 from .tasks import KEPT_S, Tasks
 from .volumes import Volumes
@@ -65,6 +66,7 @@ class Datacenter:
         self.rights = Rights()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
+        snapshots = Snapshots(self.state, self.faults, self.tasks)
         volumes = Volumes(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
             "about": self._about,
@@ -82,6 +84,10 @@ class Datacenter:
             "shut_down": lifecycle.shut_down,
             "resize": lifecycle.resize,
             "rename": lifecycle.rename,
+            "snapshots": snapshots.snapshots,
+            "snapshot": snapshots.snapshot,
+            "no_snapshot": snapshots.no_snapshot,
+            "revert": snapshots.revert,
             "folder": places.folder,
             "no_folder": places.no_folder,
             "pool": places.pool,
@@ -121,6 +127,7 @@ class Datacenter:
             "rename-vm": hand.rename_vm,
             "resize-vm": hand.resize_vm,
             "guest": hand.guest,
+            "snapshot-vm": hand.snapshot_vm,
             "move-vm": hand.move_vm,
             "lose-everything": hand.lose_everything,
         }

@@ -6,6 +6,7 @@ Units stand in names. A change to a record counts once `State.put` has been told
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -118,6 +119,7 @@ class Vm:
     hot_add: bool = True  # vCPUs and memory may grow while it runs
     more_networks: list[str] = field(default_factory=list)  # of the cards beside the first
     more_addresses: list[str] = field(default_factory=list)  # that its guest has told, beside the first
+    snapshots: list[dict[str, Any]] = field(default_factory=list)  # the oldest first, see moments
 
     @property
     def networks(self) -> list[str]:

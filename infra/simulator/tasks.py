@@ -18,6 +18,7 @@ from infra.drivers.base import DriverError, NotReady
 from .admission import fits_host, goes_together, grows, reaches
 from .faults import Faults
 from .guesthouse import Guesthouse
+from .moments import forget, go_back, take
 from .records import Task, Vm
 from .state import State
 
@@ -137,7 +138,19 @@ class Tasks:
             self._guests.order("off", vm)
         elif task.doing == "move":
             _arrive(self._state, vm, task.changes)
+        elif task.doing == "snapshot":
+            take(vm, task.changes)
+        elif task.doing == "no_snapshot":
+            forget(vm, task.changes["description"])
+        elif task.doing == "revert":
+            self._go_back(task, vm)
         self._state.put(vm)
+
+    def _go_back(self, task: Task, vm: Vm) -> None:
+        go_back(vm, task.changes["description"])
+        self._guests.order("off", vm)
+        if vm.power == "on":
+            self._guests.order("on", vm)
 
     def _undo(self, task: Task, vm: Vm) -> None:
         if task.doing == "clone":

@@ -80,6 +80,13 @@ class Simulator:
     def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
         self.hand("guest", key=str(key), tools=tools, deaf=deaf, hot_add=hot_add)
 
+    def snapshot(self, key: UUID, name: str) -> None:
+        self.hand("snapshot-vm", key=str(key), name=name)
+
+    def fail_snapshot(self, key: UUID) -> None:
+        name = str(self.hand("vm", key=str(key))["name"])
+        self.inject("snapshot", "task", match=name, code="no_space", reason="The datastore is full.")
+
     def make_network(self, name: str) -> str:
         return str(self.hand("network", name=name)["ref"])
 

@@ -37,6 +37,12 @@ class ByHand(Protocol):
     def guest(self, key: UUID, *, tools: bool = True, deaf: bool = False, hot_add: bool = False) -> None:
         """Whether tools run in a VM's guest, it never ends to shut down, it takes a larger size while it runs."""
 
+    def snapshot(self, key: UUID, name: str) -> None:
+        """A snapshot of somebody else's."""
+
+    def fail_snapshot(self, key: UUID) -> None:
+        """The next snapshot of this VM ends in a fault of the site's own, once."""
+
     def make_network(self, name: str) -> str:
         """A network of somebody else's that all hosts of the suite reach; its ref."""
 

@@ -84,6 +84,14 @@ class VcenterByHand:
         )
         WaitForTask(self._vm(key).ReconfigVM_Task(spec=edit), self.si)
 
+    def snapshot(self, key: UUID, name: str) -> None:
+        task = self._vm(key).CreateSnapshot_Task(name=name, description="by hand", memory=False, quiesce=False)
+        WaitForTask(task, self.si)
+
+    def fail_snapshot(self, key: UUID) -> None:
+        match = f">{self._vm(key)._moId}<"
+        self.program.inject("CreateSnapshot_Task", "NoDiskSpace", kind="task", match=match)
+
     def make_network(self, name: str) -> str:
         """A distributed port group of the one switch that there is."""
         switch = self.content.searchIndex.FindByInventoryPath("/DC0/network/DVS0")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
+from pyVmomi import vim
+
 from ..base import DriverError, InFlight, NotReady, Refused, TaskState, Unreachable
 from . import tasks
 from .finding import Finder
@@ -123,7 +125,7 @@ def _ended(finder: Finder, started: dict[UUID, Started], outcomes: dict[UUID, An
         elif ended.facts.error is not None:
             outcomes[key] = ended.facts.error
         else:
-            if ended.result is not None:
+            if isinstance(ended.result, vim.VirtualMachine):
                 finder.learn(key, ended.result._moId)
             well.append(key)
     return well
