@@ -16,8 +16,6 @@ from infra.drivers.base import DriverError, NotReady, Refused, Unreachable
 READS = ("about", "inventory", "changes", "poll", "find", "console", "volumes")
 OF_SNAPSHOTS = ("snapshot", "no_snapshot", "revert")
 OF_VMS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
-OF_SNAPSHOTS = ("snapshot", "no_snapshot", "revert")
-TASKS = (*TASKS, *OF_SNAPSHOTS)
 TASKS = (*OF_VMS, *OF_SNAPSHOTS)
 WRITES = ("folder", "no_folder", "pool", "no_pool", "guestinfo", "power", "rule", "no_rule")
 OF_VOLUMES = ("volume", "no_volume", "attach", "detach", "release", "volume_snapshot", "no_volume_snapshot")
