@@ -59,6 +59,8 @@ VERBS: Mapping[str, frozenset[Role]] = {
         "cluster.write": _EDIT,
         "vm.read": _VIEW,
         "vm.write": _EDIT,
+        "network.read": _VIEW,
+        "network.write": _EDIT,
         "cluster.kubeconfig": _EDIT | {Role.PROJECT_VIEWER},
         "placement.ask": _VIEW,
         "allocation.read": _VIEW,

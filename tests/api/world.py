@@ -13,13 +13,13 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
-from facet.workloads.models import VM, Drain, DrainPhase
+from facet.workloads.models import VM, Address, Drain, DrainPhase, Network
 from infra import endpoints
 from infra.models import Addon, Flavor, Host, Image, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
-from tests import factories, ground, sites
+from tests import factories, ground, nets, sites
 from tests.client import Answer, Api
 from tests.factories import as_system
 
@@ -117,6 +117,8 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
     made(editor.post(f"{place}/vms", MACHINE | {"name": f"{name}-db"}))
     with as_system():
         _moved_before(project)
+        lan = nets.row(project, Zone.objects.get(name="az1"), f"{name}-lan")
+        Address.objects.create(tenant=tenant, project=project, network=lan, address="10.7.0.9", name=f"{name}-vip")
         people["ci"] = ServiceAccount.objects.get(pk=account["id"])
     return Belongings(name, tenant, project, people, *_ids_of(tenant, project))
 
@@ -135,7 +137,8 @@ def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
     """What the project has, and what its tenant has as a whole."""
     kinds: dict[str, Any] = {
         "clusters": Cluster, "vms": VM, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
-        "operations": Operation, "members": Member, "service-accounts": ServiceAccount,
+        "operations": Operation, "networks": Network, "addresses": Address, "members": Member,
+        "service-accounts": ServiceAccount,
     }  # fmt: skip
     both: tuple[Ids, Ids] = ({"projects": [project.id]}, {"tenants": [tenant.id]})
     with as_system():

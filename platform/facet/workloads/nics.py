@@ -235,7 +235,7 @@ def _ethernets(cards: Sequence[Nic]) -> dict[str, Any]:
         found[name] = {"match": {"macaddress": mac_of_card(nic.order)}, "set-name": name}
         address, network = address_of(nic), nic.network
         if address is None or network is None:
-            found[name]["dhcp4"] = True
+            found[name]["dhcp6" if network is not None and ip_network(network.cidr).version == 6 else "dhcp4"] = True
             continue
         found[name] |= _fixed(address, network, leads_everywhere=not routed)
         routed = routed or network.gateway is not None

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import act_views, drift_views, views
+from . import act_views, address_views, drift_views, views
 from .maintenance import views as maintenance
 
 urlpatterns = [
@@ -13,6 +13,11 @@ urlpatterns = [
     path("vms/<uuid:pk>/console", act_views.VmConsoleEndpoint.as_view({"get": "retrieve"})),
     path("vms/<uuid:pk>/repair", drift_views.VmDriftEndpoint.as_view({"post": "repair"})),
     path("vms/<uuid:pk>/accept-drift", drift_views.VmDriftEndpoint.as_view({"post": "accept"})),
+    path(
+        "networks/<uuid:parent_pk>/addresses",
+        address_views.NetworkAddressEndpoint.as_view({"get": "list", "post": "create"}),
+    ),
+    path("addresses/<uuid:pk>", address_views.AddressEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
     path("hosts/<uuid:pk>", maintenance.HostMaintenanceEndpoint.as_view({"get": "retrieve"})),
     path("hosts/<uuid:pk>/cordon", maintenance.HostMaintenanceEndpoint.as_view({"post": "cordon"})),
     path("hosts/<uuid:pk>/uncordon", maintenance.HostMaintenanceEndpoint.as_view({"post": "uncordon"})),

@@ -147,6 +147,12 @@ _WORLD: dict[tuple[str, str], Any] = {
     ("GET", f"vms/{DB}"): (200, {"id": DB, "name": "db", "phase": "running"}),
     ("POST", f"projects/{WEB}/vms"): accepted("vm.create", vm={"id": DB, "name": "db", "phase": "pending"}),
     ("DELETE", f"vms/{DB}"): accepted("vm.delete", vm={"id": DB, "name": "db"}),
+    ("GET", f"projects/{WEB}/networks"): items({"id": uid(70), "name": "lan"}),
+    ("GET", f"networks/{uid(70)}/addresses"): items(
+        {"id": uid(71), "address": "10.0.0.5", "name": "api", "network": "lan", "vm": None, "created_at": STAMP},
+    ),
+    ("POST", f"networks/{uid(70)}/addresses"): (201, {"id": uid(71), "address": "10.0.0.5", "name": "api"}),
+    ("DELETE", f"addresses/{uid(71)}"): (204, None),
     ("POST", f"projects/{WEB}/placements"): (200, {"fits": True, "placements": []}),
     ("POST", f"clusters/{SHOP}/kubeconfig"): (
         200,

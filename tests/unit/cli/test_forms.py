@@ -157,7 +157,21 @@ FORMS = [
             "placement": {"require": {"rack": "r1"}, "storage_class": "gold"},
         },
     ),
+    (
+        "vm create db --project acme/web --zone az1 --nic lan=10.0.0.5 --nic backup",
+        "POST", f"projects/{WEB}/vms",
+        {
+            "name": "db", "zones": ["az1"],
+            "nics": [{"network": "lan", "address": "10.0.0.5"}, {"network": "backup"}],
+        },
+    ),
     ("vm delete db --project acme/web --yes --wait", "DELETE", f"vms/{DB}", None),
+    (
+        "address keep api --network lan --project acme/web --address 10.0.0.5",
+        "POST", f"networks/{uid(70)}/addresses", {"name": "api", "address": "10.0.0.5"},
+    ),
+    ("address drop api --network lan --project acme/web --yes", "DELETE", f"addresses/{uid(71)}", None),
+    ("address drop 10.0.0.5 --network lan --project acme/web --yes", "DELETE", f"addresses/{uid(71)}", None),
     (
         "placement explain --project acme/web --zone az1 --vm small --count 5 --policy pack",
         "POST", f"projects/{WEB}/placements",

@@ -50,3 +50,17 @@ def test_a_list_says_whose_machine_a_vm_is(facet, server) -> None:
 
     assert "cluster" not in ran.out.splitlines()[1]
     assert "cluster" in ran.out.splitlines()[2]
+
+
+@pytest.mark.parametrize("said", ["", "=10.0.0.5", "lan="])
+def test_a_card_that_is_none_is_refused_before_anything_is_sent(facet, server, said) -> None:
+    ran = facet("vm", "create", "db", "--project", "acme/web", "--zone", "az1", "--nic", said)
+    assert ran.code == 2
+    assert "--nic" in ran.err
+    assert server.requests == []
+
+
+def test_an_address_that_is_not_given_out_cannot_be_dropped(facet, server) -> None:
+    ran = facet("address", "drop", "10.0.0.6", "--network", "lan", "--project", "acme/web", "--yes")
+    assert ran.code == 3
+    assert server.writes() == []

@@ -23,6 +23,21 @@ def _owner(row: Row) -> str:
     return "" if kind == "vm" else kind
 
 
+def _addresses(row: Row) -> str:
+    return ", ".join(row.get("addresses") or ())
+
+
+def _networks(row: Row) -> str:
+    """Each with the address that Facet gave on it."""
+    cards = row.get("nics") or ()
+    return ", ".join("=".join(filter(None, (card["network"], card.get("address_wanted")))) for card in cards)
+
+
+def _drift(row: Row) -> str:
+    """What is other at the site than it was asked for."""
+    return ", ".join(f"{line['field']} {line['seen']}" for line in row.get("drift") or ())
+
+
 COLUMNS = [
     Column("name", "name"),
     Column("phase", "phase", state=True),
@@ -34,6 +49,7 @@ COLUMNS = [
     Column("of", _owner),
     Column("age", lambda row: age(row.get("created_at"))),
     Column("simulated", "simulated"),
+    Column("drift", _drift),
     Column("reason", "reason"),
 ]
 
@@ -75,13 +91,19 @@ SshKeys = Annotated[
         "--ssh-key", metavar="FILE", help="A public key that its guest lets in; may be said again.", show_default=False
     ),
 ]
+Nics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--nic", metavar="NETWORK[=ADDRESS]", help="A network card, in order; may be said again.", show_default=False
+    ),
+]
 Labels = list[str] | None
 
 
 def wanted(
     *, zones: list[str], name: str = "", flavor: str = "", image: str = "", policy: str = "",
     require: Labels = None, prefer: Labels = None, avoid: Labels = None, storage_class: str = "",
-    off: bool = False, user_data: str = "", ssh_keys: Sequence[str] = (),
+    off: bool = False, user_data: str = "", ssh_keys: Sequence[str] = (), nics: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """The body that asks for a VM; what is not said is not sent, so that the server's defaults hold."""
     rules: dict[str, Any] = {"policy": policy, "storage_class": storage_class}
@@ -90,8 +112,16 @@ def wanted(
     body: dict[str, Any] = {"name": name, "zones": zones, "flavor": flavor, "image": image}
     body["placement"] = {key: value for key, value in rules.items() if value}
     body["power"] = "off" if off else ""
-    body |= {"user_data": user_data, "ssh_keys": list(ssh_keys)}
+    body |= {"user_data": user_data, "ssh_keys": list(ssh_keys), "nics": [card(text) for text in nics]}
     return {key: value for key, value in body.items() if value}
+
+
+def card(said: str) -> dict[str, str]:
+    """`lan` or `lan=10.0.0.5`."""
+    network, equals, address = said.partition("=")
+    if not network or (equals and not address):
+        raise Usage(f"--nic: {said!r} is no card, as lan or lan=10.0.0.5 is.")
+    return {"network": network} | ({"address": address} if address else {})
 
 
 def text_of(file: str, *, option: str) -> str:
@@ -136,6 +166,7 @@ def find(session: Session, name: str, project: str) -> Document:
         "facet vm create db --project acme/web --zone az1 --flavor medium --image debian-12 --wait",
         "facet vm create db --project acme/web --zone az1 --zone az2 --policy pack --require rack=r1 --off",
         "facet vm create db --project acme/web --zone az1 --user-data app.yaml --ssh-key ~/.ssh/id_ed25519.pub",
+        "facet vm create db --project acme/web --zone az1 --nic lan=10.0.0.5 --nic backup",
     )
 )
 def create(
@@ -153,6 +184,7 @@ def create(
     off: PowerOff = False,
     user_data: UserData = "",
     ssh_key: SshKeys = None,
+    nic: Nics = None,
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
@@ -162,7 +194,7 @@ def create(
     body = wanted(
         name=name, zones=zone, flavor=flavor, image=image, policy=policy, require=require, prefer=prefer, avoid=avoid,
         storage_class=storage_class, off=off, user_data=text_of(user_data, option="--user-data"),
-        ssh_keys=keys_of(ssh_key or ()),
+        ssh_keys=keys_of(ssh_key or ()), nics=nic or (),
     )  # fmt: skip
     answer = session.api.post(f"projects/{session.project(project)['id']}/vms", body)
     session.finish(answer, "vm", waiting=wait, timeout=timeout, path="vms", columns=COLUMNS)
@@ -180,7 +212,13 @@ def list_(ctx: typer.Context, project: Project = "", output: Output = Format.TAB
 def show(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
     """One VM."""
     session = Session(ctx, output)
-    session.printer.one(find(session, name, project), [*COLUMNS, Column("image", "image"), Column("id", "id")])
+    more = [
+        Column("addresses", _addresses),
+        Column("networks", _networks),
+        Column("image", "image"),
+        Column("id", "id"),
+    ]
+    session.printer.one(find(session, name, project), [*COLUMNS, *more])
 
 
 @app.command(epilog=examples("facet vm delete db --project acme/web --yes --wait"))
