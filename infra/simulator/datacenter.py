@@ -151,11 +151,11 @@ class Datacenter:
         act = self.verbs[verb]
         self.calls[verb] += 1
         await self.faults.before(verb)
+        self.rights.check(verb)
         if verb == "changes":
             await self._wait(request)
         answer = act(**request)
         await self.guests.carry_out()
-        self.rights.check(verb)
         await self.faults.after(verb)
         return answer
 
@@ -217,13 +217,13 @@ class Datacenter:
         found = ((ref, self.tasks.look(ref)) for ref in refs)
         return {ref: documents.task(task) for ref, task in found if task is not None}
 
+    def _policies(self) -> Document:
+        return {"policies": [documents.policy(one) for one in self.state.policies.values()]}
+
     def _console(self, key: str) -> Document:
         vm: Vm | None = self.state.vm(key)
         if vm is None:
             raise Refused(f"There is no VM with the key {key}.", code="not_found")
-    def _policies(self) -> Document:
-        return {"policies": [documents.policy(one) for one in self.state.policies.values()]}
-
         return {"text": self.guests.console_log(vm)}
 
     # --- by hand ---------------------------------------------------------------------------------------------------
