@@ -18,7 +18,7 @@ from facet.rest.access import SYSTEM
 from . import budgets, capacity, looks, outside
 from .drivers import base
 from .looks import AnotherSite, Look
-from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Zone, ZonePhase
+from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
@@ -79,10 +79,12 @@ def _active(turn: Turn, found: Site, look: Look, check: base.SiteCheck) -> Outco
         same.instance_id = check.instance_id
         same.simulated = check.simulated
         same.address_network = check.address_network
+        same.isolation = outside.driver_of(found).isolation()
         same.observed_generation = found.generation
         same.save(
             update_fields=[
                 "phase", "reason", "product", "instance_id", "simulated", "address_network", "observed_generation",
+                "isolation",
             ]
         )  # fmt: skip
         budgets.keep_within(same)
@@ -281,6 +283,7 @@ def _remove_zone(turn: Turn, places: Places) -> Outcome:
         found.networks.clear()
         capacity.refresh_datastores(stores)
         Endpoint.objects.filter(zone=found).delete()
+        Vlan.objects.filter(zone=found).delete()
         operations.succeed("zone", found.id, generation=found.generation)
     return Done()
 

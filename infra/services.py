@@ -23,14 +23,17 @@ from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
-from . import budgets, capacity, endpoints, outside
+from . import budgets, capacity, endpoints, outside, vlans
 from .models import Datastore, DriftPolicy, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?", re.IGNORECASE)
 DRIVERS = ("simulator", "vsphere")
 MOST_HOSTS = 1000
-COLUMNS = ("cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy", "selector", "endpoint_range")
+COLUMNS = (
+    "cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy", "selector", "endpoint_range",
+    "vlan_range", "switch",
+)  # fmt: skip
 
 
 def target(found: Site | Zone) -> operations.Target:
@@ -231,6 +234,8 @@ def create_zone(
     by: Actor,
     failover_hosts: int = 0,
     drift_policy: str = DriftPolicy.REPORT,
+    vlan_range: str = "",
+    switch: str = "",
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
     site = _standing(site)
@@ -246,6 +251,8 @@ def create_zone(
         memory_overcommit=memory_overcommit,
         failover_hosts=failover_hosts,
         drift_policy=drift_policy,
+        vlan_range=vlan_range,
+        switch=switch,
     )
     try:
         with transaction.atomic():
@@ -253,6 +260,7 @@ def create_zone(
     except IntegrityError:
         raise NameTaken(f"A zone named {name} exists.") from None
     endpoints.open_range(zone)
+    vlans.change_range(zone, vlan_range)
     capacity.give_hosts(zone, hosts)
     check_headroom(failover_hosts, capacity.refresh_hosts(zone), "failover_hosts")
     zone.datastores.set(stores)
@@ -297,6 +305,8 @@ def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone
     zone = Zone.objects.select_related("site").get(pk=zone.pk)
     if "endpoint_range" in changes:
         endpoints.change_range(zone, zone.endpoint_range)
+    if "vlan_range" in changes:
+        vlans.change_range(zone, zone.vlan_range)
     capacity.lock_hosts(site.id)
     if "selector" in changes:
         capacity.give_hosts(zone, selected(site, zone.selector))

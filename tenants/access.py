@@ -61,6 +61,8 @@ VERBS: Mapping[str, frozenset[Role]] = {
         "vm.write": _EDIT,
         "network.read": _VIEW,
         "network.write": _EDIT,
+        "volume.read": _VIEW,
+        "volume.write": _EDIT,
         "cluster.kubeconfig": _EDIT | {Role.PROJECT_VIEWER},
         "placement.ask": _VIEW,
         "allocation.read": _VIEW,

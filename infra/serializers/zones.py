@@ -76,6 +76,14 @@ class ZoneRequest(StrictSerializer):
         choices=DriftPolicy.choices, required=False, default=DriftPolicy.REPORT,
         help_text="what was changed by hand at the site is told, or put right too",
     )  # fmt: skip
+    vlan_range = Text(
+        max_length=255, required=False, allow_blank=True, default="",
+        help_text='"100-199,300": tags for networks of projects\' own; no two zones of a site share one',
+    )  # fmt: skip
+    switch = Text(
+        max_length=255, required=False, allow_blank=True, default="",
+        help_text="the distributed switch that they are made on; left out: the only one that there is",
+    )  # fmt: skip
 
 
 class ZoneChange(StrictSerializer):
@@ -87,6 +95,8 @@ class ZoneChange(StrictSerializer):
     memory_overcommit = Overcommit(required=False)
     failover_hosts = WholeNumber(maximum=MOST_HOSTS, required=False)
     drift_policy = serializers.ChoiceField(choices=DriftPolicy.choices, required=False)
+    vlan_range = Text(max_length=255, required=False, allow_blank=True)
+    switch = Text(max_length=255, required=False, allow_blank=True)
 
 
 class ZoneSerializer(serializers.ModelSerializer):
@@ -102,13 +112,15 @@ class ZoneSerializer(serializers.ModelSerializer):
     memory_overcommit = serializers.FloatField(allow_null=True)
     failover_hosts = serializers.IntegerField(allow_null=True)
     drift_policy = serializers.ChoiceField(choices=DriftPolicy.choices, allow_null=True)
+    vlan_range = serializers.CharField(allow_null=True, allow_blank=True)
+    switch = serializers.CharField(allow_null=True, allow_blank=True)
     simulated = serializers.BooleanField(source="site.simulated")
     phase = serializers.ChoiceField(choices=ZonePhase.choices)
     reason = FaultReasonSerializer(allow_null=True)
 
     INSIDE = (
         "site", "selector", "datastores", "networks", "endpoint_range", "hosts", "cpu_overcommit", "memory_overcommit",
-        "failover_hosts", "drift_policy",
+        "failover_hosts", "drift_policy", "vlan_range", "switch",
     )  # fmt: skip
 
     class Meta:
@@ -116,7 +128,7 @@ class ZoneSerializer(serializers.ModelSerializer):
         fields = [
             "id", "name", "site", "simulated", "phase", "reason", "selector", "hosts", "datastores", "networks",
             "endpoint_range", "cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy",
-            "generation", "observed_generation", "created_at",
+            "vlan_range", "switch", "generation", "observed_generation", "created_at",
         ]  # fmt: skip
 
     def to_representation(self, zone: Zone) -> dict[str, Any]:

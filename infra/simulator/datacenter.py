@@ -21,6 +21,7 @@ from .guests.house import House
 from .hand import Hand
 from .lifecycle import Lifecycle
 from .machines import Machines
+from .networks import Networks
 from .places import Places
 from .records import Template, Vm
 from .rights import Rights
@@ -66,6 +67,7 @@ class Datacenter:
         self.rights = Rights()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
+        networks = Networks(self.state, self.faults)
         snapshots = Snapshots(self.state, self.faults, self.tasks)
         volumes = Volumes(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
@@ -94,6 +96,11 @@ class Datacenter:
             "no_pool": places.no_pool,
             "rule": places.rule,
             "no_rule": places.no_rule,
+            "switches": networks.switches,
+            "network": networks.ensure,
+            "no_network": networks.remove,
+            "firewall": networks.ensure_firewall,
+            "firewall_of": networks.firewall,
             "policies": self._policies,
             "privileges": self.rights.missing,
             "volumes": volumes.find,
@@ -119,6 +126,9 @@ class Datacenter:
             "host": hand.host,
             "datastore": hand.datastore,
             "network": hand.network,
+            "strange-network": hand.strange_network,
+            "lose-network": hand.lose_network,
+            "change-network": hand.change_network,
             "policy": hand.policy,
             "template": hand.template,
             "make-vm": hand.make_vm,

@@ -18,11 +18,15 @@ OF_SNAPSHOTS = ("snapshot", "no_snapshot", "revert")
 OF_VMS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
 TASKS = (*OF_VMS, *OF_SNAPSHOTS)
 WRITES = ("folder", "no_folder", "pool", "no_pool", "guestinfo", "power", "rule", "no_rule")
+OF_NETWORKS = ("network", "no_network", "firewall")
 OF_VOLUMES = ("volume", "no_volume", "attach", "detach", "release", "volume_snapshot", "no_volume_snapshot")
-VERBS = (*READS, *WRITES, *OF_VOLUMES, *TASKS)
+VERBS = (*READS, "switches", "firewall_of", *WRITES, *OF_NETWORKS, *OF_VOLUMES, *TASKS)
 CALLS = (
     *READS,
+    "switches",
+    "firewall_of",
     *WRITES,
+    *OF_NETWORKS,
     *OF_VOLUMES,
     "clone",
     "reconfigure",

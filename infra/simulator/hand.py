@@ -126,6 +126,33 @@ class Hand:
             state.put(made)
         return {"ref": made.ref}
 
+    def strange_network(self, name: str, vlan: int, switch: str) -> Document:
+        """Somebody else's network on a switch, under this tag; its ref."""
+        there = _named(self._state.switches, switch, "switch")
+        with self._state.writing(by_call=True):
+            made = Network(self._state.new_ref("dvportgroup"), name, "distributed", int(vlan), there.ref)
+            self._state.put(made)
+        return {"ref": made.ref}
+
+    def lose_network(self, name: str) -> Document:
+        """A network is removed, from every host."""
+        network = _named(self._state.networks, name, "network")
+        with self._state.writing(by_call=True):
+            for host in [host for host in self._state.hosts.values() if network.ref in host.networks]:
+                host.networks = [ref for ref in host.networks if ref != network.ref]
+                self._state.put(host)
+            self._state.remove(network)
+        return {}
+
+    def change_network(self, name: str, vlan: int | None = None, rename: str | None = None) -> Document:
+        """Another tag, or another name."""
+        network = _named(self._state.networks, name, "network")
+        with self._state.writing(by_call=True):
+            network.vlan = network.vlan if vlan is None else int(vlan)
+            network.name = network.name if rename is None else rename
+            self._state.put(network)
+        return {}
+
     # --- VMs -------------------------------------------------------------------------------------------------------
 
     def make_vm(

@@ -50,6 +50,18 @@ class Network:
     name: str
     kind: str = "network"
     vlan: int = 0  # 0: untagged
+    switch: str = ""  # that it was made on; "" for one that was there before
+    key: str = ""  # of who made it
+    rules: list[dict[str, object]] = field(default_factory=list)  # of its filter, in order
+
+
+@dataclass
+class Switch:
+    """A virtual switch on which networks can be made, and the hosts that it reaches."""
+
+    ref: str
+    name: str
+    hosts: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -190,4 +202,4 @@ class Change:
     gone: bool = False
 
 
-KINDS = (Compute, Host, Datastore, Network, Folder, Pool, Template, Vm, Rule, Volume, Task, Change, Policy)
+KINDS = (Compute, Host, Datastore, Network, Switch, Folder, Pool, Template, Vm, Rule, Volume, Task, Change, Policy)

@@ -1,20 +1,21 @@
 """What a new simulated datacenter holds: racks of hosts, each rack a vSphere cluster with a datastore of its own.
 
-rack-1..n, rack-1-ssd..n, the network `VM Network` everywhere, templates on the datastore `templates`, and the storage
-policies `gold` (rack-n-ssd) and `standard` (all). A second
-start with more racks or hosts adds them; nothing is ever taken away.
+rack-1..n, rack-1-ssd..n, the network `VM Network` and the switch `switch-1` everywhere, templates on the datastore
+`templates`, and the storage policies `gold` (rack-n-ssd) and `standard` (all). A second start with more racks
+or hosts adds them; nothing is ever taken away.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .records import Compute, Datastore, Folder, Host, Network, Policy, Pool, Template
+from .records import Compute, Datastore, Folder, Host, Network, Policy, Pool, Switch, Template
 from .state import State
 
 CORES, CORE_MHZ, MEMORY_MIB = 32, 2600, 256 * 1024
 RACK_GIB, TEMPLATES_GIB = 8 * 1024, 512
 NETWORK = "VM Network"
+SWITCH = "switch-1"
 KUBERNETES = {"kube-v1.33": "v1.33.5", "kube-v1.34": "v1.34.2", "kube-v1.35": "v1.35.0"}
 
 
@@ -27,6 +28,21 @@ def seed(state: State, racks: int, hosts_per_rack: int) -> None:
         _templates(state, store)
         for number in range(1, racks + 1):
             _rack(state, f"rack-{number}", hosts_per_rack, store, network)
+        _switch(state)
+
+
+def _switch(state: State) -> None:
+    """One, that reaches all hosts: those that came later too, and so do the networks that were made on it."""
+    switch = _named(state.switches, SWITCH) or _new(state, Switch(state.new_ref("dvs"), SWITCH))
+    new = [host for ref, host in state.hosts.items() if ref not in switch.hosts]
+    if not new:
+        return
+    switch.hosts = [*switch.hosts, *(host.ref for host in new)]
+    state.put(switch)
+    made = [one.ref for one in state.networks.values() if one.switch == switch.ref]
+    for host in new if made else ():
+        host.networks = [*host.networks, *made]
+        state.put(host)
         _policies(state)
 
 

@@ -20,7 +20,22 @@ from uuid import uuid4
 from infra.drivers.base import Refused
 
 from .feed import Feed
-from .records import Change, Compute, Datastore, Folder, Host, Network, Policy, Pool, Rule, Task, Template, Vm, Volume
+from .records import (
+    Change,
+    Compute,
+    Datastore,
+    Folder,
+    Host,
+    Network,
+    Policy,
+    Pool,
+    Rule,
+    Switch,
+    Task,
+    Template,
+    Vm,
+    Volume,
+)
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +66,7 @@ class State:
         self.hosts = {one.ref: one for one in self._store.load(Host)}
         self.datastores = {one.ref: one for one in self._store.load(Datastore)}
         self.networks = {one.ref: one for one in self._store.load(Network)}
+        self.switches = {one.ref: one for one in self._store.load(Switch)}
         self.folders = {one.ref: one for one in self._store.load(Folder)}
         self.pools = {one.ref: one for one in self._store.load(Pool)}
         self.templates = {one.ref: one for one in self._store.load(Template)}
@@ -139,6 +155,7 @@ class State:
     def _table(self, record: Any) -> dict[str, Any]:
         tables: dict[type[Any], dict[str, Any]] = {
             Compute: self.computes, Host: self.hosts, Datastore: self.datastores, Network: self.networks,
+            Switch: self.switches,
             Folder: self.folders, Pool: self.pools, Template: self.templates, Vm: self.vms, Rule: self.rules,
             Task: self.tasks, Volume: self.volumes, Policy: self.policies,
         }  # fmt: skip

@@ -13,6 +13,10 @@ import facet.clusters.services
 import facet.clusters.use
 import facet.workloads.maintenance.reconcile
 import facet.workloads.maintenance.services
+import facet.workloads.networks.firewall
+import facet.workloads.networks.reconcile
+import facet.workloads.networks.services
+import facet.workloads.networks.use
 import facet.workloads.power
 import facet.workloads.reconcile
 import facet.workloads.resizing
@@ -36,10 +40,13 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "cluster": facet.clusters.reconcile.cluster,
     "vm": facet.workloads.reconcile.vm,
     "drain": facet.workloads.maintenance.reconcile.drain,
+    "network": facet.workloads.networks.reconcile.network,
+    "firewall": facet.workloads.networks.firewall.firewall,
 }
 CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.create": facet.clusters.services.cancel_create,
     "cluster.scale": facet.clusters.scaling.cancel_scale,
+    "network.create": facet.workloads.networks.services.cancel_create,
     "vm.create": facet.workloads.services.cancel_create,
     "vm.start": facet.workloads.power.cancel,
     "vm.stop": facet.workloads.power.cancel,
@@ -54,10 +61,10 @@ ADOPTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.a
 HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]] = {
     "vm": (facet.clusters.use.of_vm,),
     "image": (facet.workloads.watching.being_made_of,),
-    "zone": (scheduler.use.of_zone,),
+    "zone": (scheduler.use.of_zone, facet.workloads.networks.use.of_zone),
     "storage-class": (scheduler.use.of_storage_class,),
     "tenant": (scheduler.use.of_tenant,),
-    "project": (scheduler.use.of_project,),
+    "project": (scheduler.use.of_project, facet.workloads.networks.use.of_project),
     "quota": (scheduler.use.of_quota,),
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from ..base import FirewallRule, NetworkFacts, NetworkSpec, Refused, SwitchFacts
+from ..base import FirewallRule, NetworkFacts, NetworkSpec, SwitchFacts
+from ..names import place_name
+from . import firewall
 from .parts import Parts
 
 
@@ -13,19 +15,22 @@ class Networks(Parts):
     """See infra.drivers.base."""
 
     def isolation(self) -> str:
-        return "l2"
+        return "stateless-acl"
 
     def switches(self) -> tuple[SwitchFacts, ...]:
-        return ()
+        found = self._way.ask("switches")["switches"]
+        return tuple(SwitchFacts(**one | {"host_refs": tuple(one["host_refs"])}) for one in found)
 
     def ensure_network(self, spec: NetworkSpec) -> NetworkFacts:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        name = place_name(spec.name, spec.key)
+        made = self._way.ask("network", key=str(spec.key), name=name, switch_ref=spec.switch_ref, vlan=spec.vlan)
+        return NetworkFacts(**made)
 
     def ensure_no_network(self, key: UUID) -> None:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        self._way.ask("no_network", key=str(key))
 
     def ensure_firewall(self, key: UUID, rules: Sequence[FirewallRule]) -> None:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        self._way.ask("firewall", key=str(key), rules=[firewall.document(rule) for rule in rules])
 
     def firewall(self, key: UUID) -> tuple[FirewallRule, ...]:
-        raise Refused("This layer does not do that yet.", code="not_supported")
+        return tuple(firewall.rule(one) for one in self._way.ask("firewall_of", key=str(key))["rules"])

@@ -2,8 +2,18 @@ from django.urls import path
 
 from . import act_views, address_views, drift_views, views
 from .maintenance import views as maintenance
+from .networks import views as networks
 
 urlpatterns = [
+    path(
+        "projects/<uuid:parent_pk>/networks",
+        networks.ProjectNetworkEndpoint.as_view({"get": "list", "post": "create"}),
+    ),
+    path("projects/<uuid:parent_pk>/firewall", networks.FirewallEndpoint.as_view({"get": "retrieve", "put": "update"})),
+    path(
+        "networks/<uuid:pk>",
+        networks.NetworkEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"}),
+    ),
     path("projects/<uuid:parent_pk>/vms", views.ProjectVmEndpoint.as_view({"get": "list", "post": "create"})),
     path("vms/<uuid:pk>", views.VmEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
     path("vms/<uuid:pk>/start", act_views.VmActEndpoint.as_view({"post": "start"})),
