@@ -51,6 +51,7 @@ class VmSpec:
     `metadata` is cloud-init's metadata text (instance-id, local-hostname; nothing secret); it stays for ever. A MAC of
     its cards stands in it as `mac_of_card` says, and is put in once the card is there.
     `guest_version` is what the image is said to carry (simulated guests report it as their kubeadm's version).
+    `fresh`: nobody has ever been about to make it: it need not be looked for by its key first; its name still guards.
     """
 
     key: UUID
@@ -70,6 +71,7 @@ class VmSpec:
     source_key: UUID | None = None
     source_snapshot: UUID | None = None
     guest_id: str = ""
+    fresh: bool = False
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -50,15 +50,18 @@ def missing(key: UUID) -> Refused:
     return Refused(f"There is no VM with the key {key}.", code="not_found")
 
 
-def carry(finder: Finder, keys: Collection[UUID], decide: Decide) -> dict[UUID, Any]:
-    """The outcome for every key. One VM's error is its outcome; only a first look that fails is raised."""
+def carry(finder: Finder, keys: Collection[UUID], decide: Decide, fresh: Collection[UUID] = ()) -> dict[UUID, Any]:
+    """The outcome for every key. One VM's error is its outcome; only a first look that fails is raised.
+
+    `fresh`: keys that cannot be there yet, and are not looked for in the first round.
+    """
     outcomes: dict[UUID, Any] = {}
     pending = list(dict.fromkeys(keys))
     for number in range(ROUNDS):
         if not pending:
             break
         try:
-            seen = look(finder, pending)
+            seen = look(finder, [key for key in pending if number > 0 or key not in fresh])
         except DriverError as error:
             if number == 0:
                 raise

@@ -30,7 +30,7 @@ def ensure_vms(finder: Finder, specs: Sequence[VmSpec]) -> dict[UUID, VmOutcome]
     if not by_key:
         return {}
     session = finder.session
-    names = finder.names({spec.folder_ref for spec in specs})
+    names = finder.names({spec.folder_ref for spec in specs if not spec.fresh})
     around = shape.Surroundings(
         templates=_templates(finder, {spec.template_ref for spec in specs}),
         backings=shape.backings(session, {ref for spec in specs for ref in spec.networks}),
@@ -53,7 +53,7 @@ def ensure_vms(finder: Finder, specs: Sequence[VmSpec]) -> dict[UUID, VmOutcome]
             return Settled(machine.facts())
         return Started(session.call(machine.obj.ReconfigVM_Task, spec=edit), "reconfigure")
 
-    return carry(finder, by_key, decide)
+    return carry(finder, by_key, decide, fresh={spec.key for spec in specs if spec.fresh})
 
 
 def _templates(finder: Finder, refs: set[str]) -> dict[str, Machine]:

@@ -7,7 +7,7 @@ and is believed absent only when nothing about it is in flight.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -137,7 +137,8 @@ def build(
         where = ledger.allocations([vm.id for vm in waiting])
         standing = [vm for vm in waiting if vm.zone_id in folders and _pool_ref(where[vm.id]) is not None]
         most = turn.take_room(min(SLICE, len(standing)), budget=site.budget)
-        specs = _specs(standing[:most], where, metadata, folders)
+        unsent = {vm.id for vm in standing if vm.phase == VmPhase.PENDING}
+        specs = [replace(spec, fresh=spec.key in unsent) for spec in _specs(standing[:most], where, metadata, folders)]
         sent = [spec.key for spec in specs]  # from here on a clone may be on its way, whatever becomes of this worker
         VM.objects.filter(pk__in=sent, phase=VmPhase.PENDING).update(phase=VmPhase.CLONING)
     if specs:

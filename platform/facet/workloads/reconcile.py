@@ -30,7 +30,6 @@ from .scene import LATER_S, Scene
 TASKS_S = 1.0
 REFUSED_S = 15.0
 ADDRESS_WITHIN = timedelta(minutes=5)  # a guest that has told no address by then runs without Facet's tools
-USER_DATA = "#cloud-config\n{}\n"
 HELD_BACK = "The site shows far fewer machines than before: nothing is rebuilt or removed until a person says so."
 NO_IMAGE = {
     "code": "no_image",
@@ -130,6 +129,8 @@ def make(scene: Scene) -> Outcome | None:
         return _give_up(scene, NO_IMAGE)
     if scene.busy:
         return Again(scene.pace_s)
+    if together.gathering(scene):
+        return Again(together.GATHERS_S)
     vms = [scene.vm, *together.fellows(scene)]
     zones = {vm.zone_id: vm.zone for vm in vms}.values()
     refs = folders.ensure(scene.turn, scene.driver, project=scene.vm.project, zones=zones)
@@ -174,10 +175,6 @@ def boot(scene: Scene) -> Outcome | None:
         return None
     scene.reread()
     return None if scene.runs else Again(scene.pace_s)
-
-
-def boot_data(vm: VM) -> str:
-    return USER_DATA
 
 
 def address(scene: Scene) -> Outcome | None:

@@ -6,11 +6,33 @@ clone, boot, look. Each goes on in a pass of its own, which finds it done.
 
 from __future__ import annotations
 
-from facet.operations.models import Inflight
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from facet.operations.models import Inflight, Wakeup
 
 from .machines import SLICE
 from .models import VM, VM_KIND, VmPhase
 from .scene import Scene
+
+GATHERS_FOR = timedelta(seconds=5)  # nobody waits for longer than this for others
+GATHERS_S = 0.2
+
+
+def gathering(scene: Scene) -> bool:
+    """Whether others of the project are being sent to the site at this moment: the next ones then go together too."""
+    if scene.vm.phase != VmPhase.PENDING or timezone.now() - scene.vm.created_at > GATHERS_FOR:
+        return False
+    with scene.turn.reading():
+        sending = VM.objects.filter(
+            project_id=scene.vm.project_id, zone__site_id=scene.site.id, owner_kind=VM_KIND, phase=VmPhase.CLONING,
+            deleted_at=None,
+        )  # fmt: skip
+        open_tasks = Inflight.objects.filter(site_id=scene.site.id, ended_at=None).values("about")
+        keys = sending.exclude(pk__in=open_tasks).values("id")
+        return Wakeup.objects.filter(kind=VM_KIND, key__in=keys, lease_until__gt=Now()).exists()
 
 
 def fellows(scene: Scene) -> list[VM]:
