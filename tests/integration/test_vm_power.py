@@ -271,3 +271,12 @@ def test_deleted_while_it_is_stopped_the_delete_wins(land, db):
     deleted(land, db)
     assert held() != empty_of_rooms
     assert held()["allocations"] == 0
+
+
+def test_a_task_that_hangs_ends_what_was_asked_for(land, db, settings):
+    done(land, db, "stop")
+    settings.FACET_TASK_DEADLINE_S = 1
+    land.site.by_hand.hand("latency", power_on=60)
+    operation = work.done(land.editor, say(land, db, "start"))
+    assert (operation["phase"], operation["problem"]["code"]) == ("failed", "task_hangs")
+    work.until(lambda: power(land, db)[:3] == RESTS[:3])

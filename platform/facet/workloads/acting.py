@@ -30,17 +30,18 @@ def look(scene: Scene) -> Outcome | None:
     if not scene.was_made:
         return None
     if machines.look(scene.turn, scene.driver, [scene.vm]):
-        machines._look_for(scene.turn, lost=1)
+        machines.look_for(scene.turn, lost=1)
     scene.reread()
     return None
 
 
 def settle_failures(scene: Scene) -> Outcome | None:
-    """A task about it that failed is tried again a few times."""
+    """A task about it that failed is tried again a few times; one that hangs is not. Others' tasks are theirs."""
     error = scene.tasks.failed.get(scene.vm.id)
-    if error is None or not scene.was_made:
+    acts = scene.is_changing or scene.shall_run != (scene.vm.phase == VmPhase.RUNNING)
+    if error is None or not scene.was_made or not acts:
         return None
-    return _refused(scene, error, final=False)
+    return _refused(scene, error, final=error.code == "task_hangs")
 
 
 # --- off -----------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def _followed(scene: Scene, outcome: base.VmOutcome, *, pace_s: float | None = N
     """Come again, sooner where something has moved; a refusal counts. Raises what concerns the whole site."""
     if isinstance(outcome, base.Refused):
         if outcome.code == "not_found":
-            machines._look_for(scene.turn, lost=1)
+            machines.look_for(scene.turn, lost=1)
         return _refused(scene, outcome, final=outcome.code in machines.FINAL | {"needs_power_off", "disk_shrinks"})
     if isinstance(outcome, base.NotReady):
         return Again(scene.pace_s if pace_s is None else pace_s)

@@ -64,7 +64,7 @@ def resize_vm(*, vm: VM, data: Mapping[str, Any], by: Actor, check: Check | None
     _hold(vm, larger(was, size))
     wish = {"was": was | {"flavor": vm.flavor}, "may_stop": data["may_stop"], "begun": False, "off": False}
     within_s = {} if vm.stop_asked_at is not None else {"stop_within_s": WITHIN_S}
-    return standing.begin(vm, RESIZE, by=by, resizing=wish, flavor=flavor, **size, **within_s)
+    return standing.begin(vm, RESIZE, by=by, before=was, after=size, resizing=wish, flavor=flavor, **size, **within_s)
 
 
 def _hold(vm: VM, size: Size) -> None:

@@ -12,7 +12,7 @@ from facet.operations.wakeups import wake
 from facet.rest.access import Actor
 from facet.rest.problems import Conflict, InUse, NotFound
 
-from .models import VM, VM_KIND, VmPhase
+from .models import VM, VM_KIND, Snapshot, VmPhase
 
 Check = Callable[[VM], None]
 
@@ -50,6 +50,8 @@ def ready(vm: VM) -> None:
         raise Conflict(f"The site no longer shows {vm.name}.", code="machine_missing")
     if vm.resizing is not None:
         raise Conflict(f"{vm.name} is on its way to another size. Wait for its end.", code="resizing")
+    if Snapshot.objects.filter(vm_id=vm.id, revert_asked_at__isnull=False, deleted_at=None).exists():
+        raise Conflict(f"{vm.name} is on its way back to a snapshot. Wait for its end.", code="reverting")
 
 
 def under_way(vm: VM, verb: str) -> Operation | None:
@@ -58,11 +60,22 @@ def under_way(vm: VM, verb: str) -> Operation | None:
     return cast("Operation | None", found)
 
 
-def begin(vm: VM, verb: str, *, by: Actor, undo: dict[str, Any] | None = None, **changes: Any) -> Operation:
+def begin(
+    vm: VM,
+    verb: str,
+    *,
+    by: Actor,
+    undo: dict[str, Any] | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Operation:
     """Write what a locked VM shall be from now on, and let the engine see to it. In a transaction."""
     generation = vm.generation + 1
     VM.objects.filter(pk=vm.pk).update(generation=generation, failures=0, reason=None, **changes)
-    operation = operations.start(verb, target=target(vm), by=by, generation=generation, undo=undo)
+    operation = operations.start(
+        verb, target=target(vm), by=by, generation=generation, undo=undo, before=before, after=after
+    )
     wake(VM_KIND, vm.id, tenant_id=vm.tenant_id, site_id=vm.zone.site_id)
     return operation
 

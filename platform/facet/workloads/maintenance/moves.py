@@ -32,7 +32,7 @@ Reason = Mapping[str, Any]
 
 def settle(scene: Scene) -> None:
     """Ask after what was begun, and look where the VMs stand whose tasks have ended, or were never recorded."""
-    scene.tasks = machines.settle_tasks(scene.turn, scene.driver, count_failures=False)
+    scene.tasks = machines.settle_tasks(scene.turn, scene.driver, count_failures=False, patient=True)
     sent = [one for one in scene.open_moves() if one.phase == MovePhase.MOVING]
     idle = [one for one in sent if one.holder not in scene.tasks.running]
     for start in range(0, len(idle), SLICE):
