@@ -113,6 +113,17 @@ def test_addresses_outlive_a_restart_of_the_site_and_go_when_it_is_off(land):
     work.until(lambda: land.sync() or shown(land, asked)["addresses"] == ["10.7.0.2"])
 
 
+def test_a_dry_run_says_whether_there_are_addresses_and_gives_none(land):
+    lan = nets.own(land, cidr="10.7.0.0/29")
+    asked = {"vm": {"zones": land.zones, "nics": [{"network": "lan"}]}}
+    fits = land.editor.post(f"{land.project}/placements", asked | {"count": 5})
+    assert (fits.status, len(fits["placements"])) == (200, 5), fits
+    assert nets.given(lan) == []
+    short = land.editor.post(f"{land.project}/placements", asked | {"count": 6})
+    assert "addresses_exhausted" in str(short.body), short
+    assert nets.given(lan) == []
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,8 @@ def save(vms: Sequence[VM], cards: Sequence[Wanted]) -> None:
 
     Raises Conflict where an address is taken, none is left, or a network takes nothing new.
     """
+    for vm in vms:
+        vm.nic_rows = []  # type: ignore[attr-defined]  # as `of` reads
     if not cards:
         return
     networks = addresses.held(card.network.id for card in cards if card.network is not None)
@@ -140,7 +142,7 @@ def save(vms: Sequence[VM], cards: Sequence[Wanted]) -> None:
     for id, wished in sorted(wishes.items()):
         addresses.give(networks[id], wished)
     for vm in vms:
-        vm.nic_rows = [nic for _, nic in made if nic.vm_id == vm.id]  # type: ignore[attr-defined]  # as `of` reads
+        vm.nic_rows = [nic for _, nic in made if nic.vm_id == vm.id]  # type: ignore[attr-defined]
 
 
 def _nic(vm: VM, order: int, card: Wanted) -> Nic:

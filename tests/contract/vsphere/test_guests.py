@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 
-from infra.drivers.base import Power
+from infra.drivers.base import Power, mac_of_card
 from infra.drivers.vsphere.guestinfo import GuestSite
 from infra.simulator.vcenter_guests import VcenterGuests
 from tests.contract.room import until
@@ -83,6 +85,27 @@ def test_a_vm_that_is_powered_on_boots_and_its_address_is_seen_through_the_vcent
     assert (machine.name, machine.vcpu, machine.memory_mib, machine.version) == (spec.name, 2, 2048, "v1.34.2")
     assert set(guestinfo) == {"userdata", "userdata.encoding", "metadata", "metadata.encoding"}
     assert guestinfo["userdata.encoding"] == "gzip+base64"
+
+
+def test_fixed_addresses_of_several_cards_are_told_as_the_guest_was_told_them(vcenter, room, driver, follow):
+    cards = [
+        {"match": {"macaddress": mac_of_card(0)}, "addresses": ["10.7.0.5/24"]},
+        {"match": {"macaddress": mac_of_card(1)}, "dhcp4": True},
+        {"match": {"macaddress": mac_of_card(2)}, "addresses": ["10.8.0.5/24"]},
+    ]
+    network = {"version": 2, "ethernets": {f"eth{at}": card for at, card in enumerate(cards)}}
+    lan = vcenter.by_hand.make_network(f"lan-{uuid4().hex[:8]}")
+    metadata = json.dumps({"instance-id": "x", "network": network})
+    spec = room.spec(network_ref=lan, more_networks=(room.network_ref, lan), metadata=metadata)
+    room.right(room.make_vms(spec)[spec.key])
+    book = Book()
+    with follow(book):
+        room.power(spec.key, Power.ON)
+        leased = until(lambda: book.on.get(str(spec.key)))[0]
+        seen = until(lambda: len((one := driver.find_vms([spec.key])[spec.key]).addresses) == 3 and one)
+    assert seen.addresses == ("10.7.0.5", leased, "10.8.0.5")
+    assert seen.address == "10.7.0.5"
+    assert seen.tools
 
 
 def test_a_guest_goes_off_and_away_with_its_vm(vcenter, room, driver, follow):
