@@ -13,7 +13,7 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
-from facet.workloads.models import VM, Address, Drain, DrainPhase, Network
+from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot
 from infra import endpoints
 from infra.models import Addon, Flavor, Host, Image, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
@@ -119,6 +119,10 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
         _moved_before(project)
         lan = nets.row(project, Zone.objects.get(name="az1"), f"{name}-lan")
         Address.objects.create(tenant=tenant, project=project, network=lan, address="10.7.0.9", name=f"{name}-vip")
+        of = VM.objects.get(project=project, name=f"{name}-db")
+        Snapshot.objects.create(
+            tenant=tenant, project=project, vm=of, name=f"{name}-before", phase=ObjectPhase.READY
+        )  # fmt: skip
         people["ci"] = ServiceAccount.objects.get(pk=account["id"])
     return Belongings(name, tenant, project, people, *_ids_of(tenant, project))
 
@@ -137,7 +141,7 @@ def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
     """What the project has, and what its tenant has as a whole."""
     kinds: dict[str, Any] = {
         "clusters": Cluster, "vms": VM, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
-        "operations": Operation, "networks": Network, "addresses": Address, "members": Member,
+        "operations": Operation, "networks": Network, "addresses": Address, "snapshots": Snapshot, "members": Member,
         "service-accounts": ServiceAccount,
     }  # fmt: skip
     both: tuple[Ids, Ids] = ({"projects": [project.id]}, {"tenants": [tenant.id]})

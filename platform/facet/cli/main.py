@@ -31,6 +31,7 @@ from .commands import (
     quota,
     service_account,
     site,
+    snapshot,
     storage_class,
     tenant,
     token,
@@ -62,6 +63,7 @@ account.register(app)
 usage.register(app)
 access.register(cluster.app)
 vm_life.register(vm.app)
+vm.app.add_typer(snapshot.app, name="snapshot")
 foresight.register(zone.app)
 for _name, _noun in (
     ("context", context.app),

@@ -25,6 +25,7 @@ from scheduler.models import Allocation, ResourcePool
 
 from . import nics, sightings
 from .models import VM, VmPhase
+from .snapshots import marks
 
 SLICE = 50  # VMs in one call of a driver
 MOST_FAILURES = 3  # faults of the site's own about one VM before it is given up
@@ -72,6 +73,7 @@ def settle_tasks(turn: Turn, driver: base.Driver, *, count_failures: bool = True
     if ended:
         with turn.transaction():
             inflight.settle(ended)
+            marks.reverts_ended(ended, failed)
             if count_failures:
                 _count_failures(failed)
     return Tasks(frozenset(row.about for row in running), failed)

@@ -26,6 +26,7 @@ from infra.drivers import base
 from . import acting, boot_data, folders, machines, removal, repairing, together
 from .models import VM, VM_KIND, VmPhase
 from .scene import LATER_S, Scene
+from .snapshots import reconcile as snapshots
 
 TASKS_S = 1.0
 REFUSED_S = 15.0
@@ -226,8 +227,8 @@ def _arrived(scene: Scene) -> Outcome:
 
 
 STAGES: Sequence[Callable[[Scene], Outcome | None]] = (
-    lost, make, acting.look, acting.settle_failures, acting.off, acting.size, repairing.name, boot, address,
-    forget_read, repairing.mended,
+    lost, make, acting.look, acting.settle_failures, snapshots.keep, acting.off, acting.size, repairing.name, boot,
+    address, forget_read, repairing.mended,
 )  # fmt: skip
 
 
@@ -235,11 +236,12 @@ STAGES: Sequence[Callable[[Scene], Outcome | None]] = (
 
 
 def rest(scene: Scene) -> Outcome:
-    """Nothing is begun, but that boot data is wiped late where no address told that it was read.
+    """Nothing is begun but what its snapshots ask for, and that boot data is wiped late where no address told of it.
 
     What the site shows otherwise is said, and not repaired.
     """
     later = forget(scene)
+    later = snapshots.keep(scene) or later
     scene.reason = scene.reason or _found_amiss(scene)
     scene.tell()
     if later is not None:

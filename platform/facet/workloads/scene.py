@@ -20,7 +20,7 @@ from infra.models import Site
 
 from . import machines, nics
 from .machines import Tasks
-from .models import VM, VM_KIND, VmPhase
+from .models import VM, VM_KIND, Snapshot, VmPhase
 
 SOON_S = 0.3  # while guests boot nothing tells us that they have; the watch process tells of the site's own tasks
 LATER_S = 2.0
@@ -80,7 +80,7 @@ class Scene:
 
     @property
     def busy(self) -> bool:
-        return self.vm.id in self.running
+        return bool(self.running)
 
     @property
     def open_operation(self) -> bool:
@@ -171,6 +171,9 @@ class Scene:
         acts = [("machine", "The machine is made", self.vm.phase in STANDING)]
         if verb in ("vm.stop", "vm.restart") or "off" in told or (self.vm.resizing or {}).get("off"):
             acts.append(("off", "Its guest shuts down, and it is off", not self.shall_go_off or self.is_off))
+        if verb == "vm.revert":
+            waits = Snapshot.objects.filter(vm_id=self.vm.id, revert_asked_at__isnull=False).exists()
+            acts.append(("revert", "It goes back to its snapshot", not waits))
         if verb == "vm.resize":
             acts.append(("size", "It takes its new size", self.vm.resizing is None))
         if self.shall_run:

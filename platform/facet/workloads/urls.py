@@ -2,6 +2,7 @@ from django.urls import path
 
 from . import act_views, address_views, drift_views, views
 from .maintenance import views as maintenance
+from .snapshots import views as snapshots
 from .networks import views as networks
 
 urlpatterns = [
@@ -16,6 +17,9 @@ urlpatterns = [
     ),
     path("projects/<uuid:parent_pk>/vms", views.ProjectVmEndpoint.as_view({"get": "list", "post": "create"})),
     path("vms/<uuid:pk>", views.VmEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("vms/<uuid:parent_pk>/snapshots", snapshots.VmSnapshotEndpoint.as_view({"get": "list", "post": "create"})),
+    path("snapshots/<uuid:pk>", snapshots.SnapshotEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("snapshots/<uuid:pk>/revert", snapshots.RevertEndpoint.as_view({"post": "revert"})),
     path("vms/<uuid:pk>/start", act_views.VmActEndpoint.as_view({"post": "start"})),
     path("vms/<uuid:pk>/stop", act_views.VmActEndpoint.as_view({"post": "stop"})),
     path("vms/<uuid:pk>/restart", act_views.VmActEndpoint.as_view({"post": "restart"})),

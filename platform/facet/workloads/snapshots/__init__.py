@@ -1,0 +1,1 @@
+"""Snapshots of a project's VMs: taken, gone back to, removed."""
