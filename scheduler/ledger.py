@@ -101,12 +101,15 @@ def commit(
     pools: Mapping[UUID, UUID],
     spend: Sequence[Spend] = (),
     counts: Mapping[str, Sequence[int]] | None = None,
+    as_it_stands: bool = False,
 ) -> None:
     """Claim what the plan says, all or nothing, in the caller's transaction. `pools`: zone -> the pool that pays.
 
     Takes the quota of vcpu, memory_mib, storage_gib and vms by itself, and `spend` with it. Raises Stale, or Conflict
     `quota_exceeded` or `pool_exceeded` with the limits and what would fit (`counts` as in `decide`), or Conflict
     `already_held` for a holder that has room already.
+
+    `as_it_stands`: the holders stand where the plan says, and nowhere else; so Conflict `no_room` in place of Stale.
     """
     claims = _claims(asks, plan, pools)
 
@@ -117,6 +120,9 @@ def commit(
     refused = raising.committed(document(claims))
     if refused is None:
         return
+    there = [row for row in refused if row["what"] in ("host", "datastore")]
+    if as_it_stands and there:
+        raise no_room_there(there)
     refusal = refusal_of(refused)
     if isinstance(refusal, Conflict) and "limits" in refusal.more:
         refusal.more["nearest"] = raising.nearest(claims, document, refused, counts or {})

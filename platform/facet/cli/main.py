@@ -15,6 +15,7 @@ from .commands import (
     account,
     addon,
     address,
+    adoption,
     allocation,
     cluster,
     context,
@@ -65,6 +66,7 @@ access.register(cluster.app)
 vm_life.register(vm.app)
 vm.app.add_typer(snapshot.app, name="snapshot")
 foresight.register(zone.app)
+adoption.register(vm.app)
 for _name, _noun in (
     ("context", context.app),
     ("site", site.app),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import act_views, address_views, drift_views, views
+from . import act_views, address_views, adoption_views, drift_views, views
 from .maintenance import views as maintenance
 from .snapshots import views as snapshots
 from .networks import views as networks
@@ -25,6 +25,8 @@ urlpatterns = [
     path("vms/<uuid:pk>/restart", act_views.VmActEndpoint.as_view({"post": "restart"})),
     path("vms/<uuid:pk>/resize", act_views.VmActEndpoint.as_view({"post": "resize"})),
     path("vms/<uuid:pk>/console", act_views.VmConsoleEndpoint.as_view({"get": "retrieve"})),
+    path("vms/<uuid:pk>/release", adoption_views.ReleaseEndpoint.as_view({"post": "release"})),
+    path("zones/<uuid:pk>/adopt", adoption_views.AdoptionEndpoint.as_view({"post": "adopt"})),
     path("vms/<uuid:pk>/repair", drift_views.VmDriftEndpoint.as_view({"post": "repair"})),
     path("vms/<uuid:pk>/accept-drift", drift_views.VmDriftEndpoint.as_view({"post": "accept"})),
     path(
