@@ -1,4 +1,4 @@
-"""Showback: what a tenant's projects held, replayed from the rows of allocations, which are never deleted.
+"""Showback: what a tenant's projects held, replayed from the rows of allocations and volumes, never deleted.
 
 Seconds are whole: every moment counts from the beginning of its second, so that the seconds of an interval are those of
 its parts, however it is cut. Amounts times seconds are whole numbers of any size.
@@ -31,9 +31,15 @@ select least(now(), min(xact_start)) from pg_stat_activity
 where datname = current_database() and xact_start is not null
 """
 _HELD = """
-select p.name, a.project_id, z.name, a.zone_id, count(distinct a.holder),
+select p.name, a.project_id, z.name, a.zone_id, count(distinct a.holder) filter (where a.is_vm),
     sum(a.vcpu::numeric * s.seconds), sum(a.memory_mib::numeric * s.seconds), sum(a.storage_gib::numeric * s.seconds)
-from scheduler_allocation a
+from (
+    select holder, project_id, zone_id, tenant_id, vcpu, memory_mib, storage_gib, created, released, true as is_vm
+    from scheduler_allocation
+    union all
+    select holder, project_id, zone_id, tenant_id, 0, 0, storage_gib, created, released, false
+    from scheduler_volumeclaim
+) a
 join tenants_project p on p.id = a.project_id
 join infra_zone z on z.id = a.zone_id
 cross join lateral (select extract(epoch from date_trunc('second', least(a.released, %(end)s))

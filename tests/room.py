@@ -13,7 +13,7 @@ from infra.models import Datastore, Host, Site, SitePhase, Zone, ZonePhase
 from scheduler import ledger, services
 from scheduler.core.ask import Ask, Plan, Policy
 from scheduler.guarantees import NOTHING, Amounts
-from scheduler.models import Allocation, Hold, Move, ResourcePool
+from scheduler.models import Allocation, Hold, Move, ResourcePool, VolumeClaim
 from scheduler.services import Limits
 from tenants import isolation
 from tenants.models import Project, Quota, Tenant
@@ -112,6 +112,13 @@ def release(project: Project, holders: Sequence[UUID], **more: Any) -> int:
         return ledger.release(tenant_id=project.tenant_id, project_id=project.id, holders=holders, **more)
 
 
+def _gib(rows: Sequence[Any], zone_id: UUID | None) -> int:
+    """A move to another zone is charged there by its source's size, and over all zones not again."""
+    moving = [row for row in rows if isinstance(row, Move)]
+    others = sum(row.storage_gib for row in rows if not isinstance(row, Move))
+    return others + (0 if zone_id is None else sum(row.source.storage_gib for row in moving))
+
+
 def check_books() -> None:
     """Every counter is the sum of what lives, and none passes its limit.
 
@@ -122,6 +129,7 @@ def check_books() -> None:
         moves = list(Move.objects.filter(ended_at=None).select_related("pool", "source"))
         crossing = [move for move in moves if move.zone_id != move.source.zone_id]
         holds = list(Hold.objects.all())
+        volumes = list(VolumeClaim.objects.filter(released=None))
         for host in Host.objects.all():
             here = [one for one in [*live, *moves] if one.host_id == host.id]
             kept = [one for one in holds if one.host_id == host.id]
@@ -130,7 +138,8 @@ def check_books() -> None:
             assert host.memory_claimed_mib == memory, host.name
             assert host.vcpu_claimed + host.vcpu_unmanaged <= host.vcpu_limit + host.vcpu_overdrawn
         for store in Datastore.objects.all():
-            assert store.claimed_gib == sum(a.storage_gib for a in [*live, *moves] if a.datastore_id == store.id)
+            here = [one for one in [*live, *moves, *volumes] if one.datastore_id == store.id]
+            assert store.claimed_gib == sum(one.storage_gib for one in here), store.name
             assert store.claimed_gib + store.unmanaged_gib <= store.limit_gib + store.overdrawn_gib
         for one in ResourcePool.objects.filter(deleted_at=None):
             within = [a for a in [*live, *crossing] if one.id in (a.pool_id, a.pool.parent_id)]
@@ -149,3 +158,8 @@ def check_books() -> None:
             counted = live if row.zone_id is None else [a for a in [*live, *crossing] if a.zone_id == row.zone_id]
             owned = [a for a in counted if a.tenant_id == row.tenant_id and row.project_id in (None, a.project_id)]
             assert row.used == (len(owned) if row.resource == "vms" else sum(a.vcpu for a in owned)), row.resource
+        for row in Quota.objects.filter(resource__in=["storage_gib", "volumes"]):
+            counted = [*volumes, *live, *crossing] if row.resource == "storage_gib" else volumes
+            owned = [a for a in counted if a.tenant_id == row.tenant_id and row.project_id in (None, a.project_id)]
+            within = [a for a in owned if row.zone_id in (None, a.zone_id)]
+            assert row.used == (len(within) if row.resource == "volumes" else _gib(within, row.zone_id)), row.resource

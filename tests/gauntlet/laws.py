@@ -71,10 +71,13 @@ BOOKS = {
             on k.host_id = h.id
         where h.vcpu_claimed <> coalesce(s.vcpu, 0) + coalesce(k.vcpu, 0)
            or h.memory_claimed_mib <> coalesce(s.memory, 0) + coalesce(k.memory, 0)""",
-    "a datastore's claims are the disks on it": _SHARES
+    "a datastore's claims are the disks and volumes on it": _SHARES
     + """
         select d.name, d.claimed_gib, coalesce(s.gib, 0) from infra_datastore d
-        left join (select datastore_id, sum(storage_gib) as gib from share group by 1) s on s.datastore_id = d.id
+        left join (select datastore_id, sum(storage_gib) as gib
+                   from (select datastore_id, storage_gib from share union all
+                         select datastore_id, storage_gib from scheduler_volumeclaim where released is null) x
+                   group by 1) s on s.datastore_id = d.id
         where d.claimed_gib <> coalesce(s.gib, 0)""",
     "a pool's use is what spends from it": _SHARES
     + """
@@ -112,13 +115,21 @@ BOOKS = {
                p.memory_reserved_handed_down_mib) is distinct from (c.vcpu, c.memory, c.vcpu_kept, c.memory_kept)""",
     "a quota's use is what is held of it": _SHARES
     + """
-        select q.tenant_id, q.project_id, q.zone_id, q.resource, q.used, s.used from tenants_quota q
+        select q.tenant_id, q.project_id, q.zone_id, q.resource, q.used, s.used + v.used from tenants_quota q
+        cross join lateral (
+            select coalesce(sum(case q.resource when 'storage_gib' then c.storage_gib
+                                when 'volumes' then 1 else 0 end), 0) as used
+            from scheduler_volumeclaim c
+            where c.released is null and c.tenant_id = q.tenant_id
+              and (q.project_id is null or c.project_id = q.project_id)
+              and (q.zone_id is null or c.zone_id = q.zone_id)) v
         cross join lateral (
             select coalesce(sum(case q.resource when 'vcpu' then s.vcpu when 'memory_mib' then s.memory_mib
-                                when 'storage_gib' then s.disk_gib else 1 end), 0) as used
+                                when 'storage_gib' then s.disk_gib when 'vms' then 1 else 0 end), 0)
+                as used
             from share s where s.tenant_id = q.tenant_id and (q.project_id is null or s.project_id = q.project_id)
               and case when q.zone_id is null then s.everywhere else s.zone_id = q.zone_id and s.here end) s
-        where q.resource in ('vcpu', 'memory_mib', 'storage_gib', 'vms') and q.used <> s.used""",
+        where q.resource in ('vcpu', 'memory_mib', 'storage_gib', 'vms', 'volumes') and q.used <> s.used + v.used""",
     "a tenant's quota hands down what its projects were given": """
         select q.tenant_id, q.zone_id, q.resource, q.handed_down, p.given from tenants_quota q
         cross join lateral (select coalesce(sum("limit"), 0) as given from tenants_quota g
