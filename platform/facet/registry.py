@@ -21,6 +21,8 @@ import facet.workloads.power
 import facet.workloads.reconcile
 import facet.workloads.resizing
 import facet.workloads.services
+import facet.workloads.volumes.reconcile
+import facet.workloads.volumes.services
 import facet.workloads.watching
 import infra.reconcile
 import infra.services
@@ -40,6 +42,7 @@ RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "cluster": facet.clusters.reconcile.cluster,
     "vm": facet.workloads.reconcile.vm,
     "drain": facet.workloads.maintenance.reconcile.drain,
+    "volume": facet.workloads.volumes.reconcile.volume,
     "network": facet.workloads.networks.reconcile.network,
     "firewall": facet.workloads.networks.firewall.firewall,
 }
@@ -48,6 +51,7 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "cluster.scale": facet.clusters.scaling.cancel_scale,
     "network.create": facet.workloads.networks.services.cancel_create,
     "vm.create": facet.workloads.services.cancel_create,
+    "volume.create": facet.workloads.volumes.services.cancel_create,
     "vm.start": facet.workloads.power.cancel,
     "vm.stop": facet.workloads.power.cancel,
     "vm.restart": facet.workloads.power.cancel_restart,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from ..base import (
@@ -48,11 +49,11 @@ class Volumes(Parts):
         gone = {str(spec.key): str(spec.volume_key) for spec in specs}
         return self._gone("no_volume_snapshot", [spec.key for spec in specs], gone=gone)
 
-    def _said(self, verb: str, of: Sequence[UUID], **request: object) -> dict[UUID, VolumeOutcome]:
+    def _said(self, verb: str, of: Sequence[UUID], **request: Any) -> dict[UUID, VolumeOutcome]:
         answers = self._way.ask(verb, **request) if of else {}
         return {key: _outcome(answers[str(key)]) for key in of}
 
-    def _gone(self, verb: str, of: Sequence[UUID], **request: object) -> dict[UUID, GoneOutcome]:
+    def _gone(self, verb: str, of: Sequence[UUID], **request: Any) -> dict[UUID, GoneOutcome]:
         answers = self._way.ask(verb, **request) if of else {}
         return {key: driver_error(one["error"]) if "error" in (one := answers[str(key)]) else None for key in of}
 

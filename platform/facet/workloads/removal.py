@@ -18,6 +18,7 @@ from scheduler import ledger
 from . import machines, nics
 from .models import VM, VmPhase
 from .snapshots import marks
+from .volumes import leaving
 
 REAP_AFTER_S = 20.0
 
@@ -88,5 +89,6 @@ def _forget(gone: Sequence[VM]) -> None:
         deleted_at=timezone.now(), power="", address=None, addresses=[]
     )
     nics.give_back(keys)
+    leaving.left_by(keys)
     marks.gone_with(keys)
     ledger.release(tenant_id=gone[0].tenant_id, project_id=gone[0].project_id, holders=keys)

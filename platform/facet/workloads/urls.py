@@ -4,8 +4,26 @@ from . import act_views, address_views, adoption_views, drift_views, views
 from .maintenance import views as maintenance
 from .snapshots import views as snapshots
 from .networks import views as networks
+from .volumes import views as volumes
 
 urlpatterns = [
+    path(
+        "projects/<uuid:parent_pk>/volumes", volumes.ProjectVolumeEndpoint.as_view({"get": "list", "post": "create"})
+    ),
+    path(
+        "volumes/<uuid:pk>",
+        volumes.VolumeEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"}),
+    ),
+    path("volumes/<uuid:pk>/attach", volumes.VolumeActEndpoint.as_view({"post": "attach"})),
+    path("volumes/<uuid:pk>/detach", volumes.VolumeActEndpoint.as_view({"post": "detach"})),
+    path(
+        "volumes/<uuid:parent_pk>/snapshots",
+        volumes.VolumeSnapshotsEndpoint.as_view({"get": "list", "post": "create"}),
+    ),
+    path(
+        "volume-snapshots/<uuid:pk>",
+        volumes.VolumeSnapshotEndpoint.as_view({"get": "retrieve", "delete": "destroy"}),
+    ),
     path(
         "projects/<uuid:parent_pk>/networks",
         networks.ProjectNetworkEndpoint.as_view({"get": "list", "post": "create"}),
