@@ -39,6 +39,7 @@ from .base import (
     names_cards,
     with_macs,
 )
+from .descriptions import described
 from .extraconfig import KEY, METADATA, USERDATA, VERSION, packed, unpacked
 from .names import place_name
 from .simulated.answers import outcome as _outcome
@@ -250,7 +251,11 @@ def _wish(spec: VmSpec) -> Document:
     sizes = ("vcpu", "memory_mib", "disk_gib")
     asked = {name: getattr(spec, name) for name in (*names, *sizes)} | {"more_networks": list(spec.more_networks)}
     metadata = {} if names_cards(spec.metadata) else packed(METADATA, spec.metadata)
-    return asked | {"key": str(spec.key), "extra": witness | metadata}
+    if spec.source_key is not None:
+        asked |= {"source_key": str(spec.source_key)}
+    if spec.source_snapshot is not None:
+        asked |= {"source_snapshot": described(spec.source_snapshot)}
+    return asked | {"key": str(spec.key), "guest_id": spec.guest_id, "extra": witness | metadata}
 
 
 def _differences(spec: VmSpec, seen: Document) -> Document:

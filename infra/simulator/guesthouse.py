@@ -80,7 +80,7 @@ class Guesthouse:
             await self._house.destroy(vm.machine)
         elif order.act == "off":
             await self._house.power_off(vm.machine)
-        elif vm.power == "on":  # it may have gone off again meanwhile
+        elif vm.power == "on" and not vm.bare:  # it may have gone off again meanwhile
             guestinfo = {name: value for name, value in vm.extra.items() if name.startswith(GUESTINFO)}
             version = vm.extra.get(VERSION) or vm.version
             try:

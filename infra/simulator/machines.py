@@ -15,6 +15,7 @@ from infra.drivers.extraconfig import USERDATA, WIPED
 from . import admission, documents
 from .acts import Acts, Document
 from .admission import known
+from .moments import described
 from .records import Template, Vm
 
 POWER_TASKS = {"on": "power_on", "off": "power_off", "suspended": "suspend"}
@@ -51,7 +52,7 @@ class Machines(Acts):
     def _clone(self, asked: Document) -> Document:
         state = self._state
         name, folder = asked["name"], known(state.folders, asked["folder_ref"], "folder")
-        template = self._template(asked["template_ref"])
+        template = self._source(asked)
         holder = state.names.get((folder.ref, name))
         if holder is not None:
             return self._duplicate(name, holder)
@@ -71,15 +72,16 @@ class Machines(Acts):
             memory_mib=int(asked["memory_mib"]),
             disk_gib=int(asked["disk_gib"]),
             extra=dict(asked["extra"]),
-            version=template.version,
+            version=template.version if template is not None else "",
             making=True,
             more_networks=list(asked.get("more_networks", ())),
+            bare=template is None,
         )
         self._refuse("clone", vm.name)
         admission.goes_together(state, vm)
         admission.standing(state.hosts[vm.host])
         admission.guestinfo(vm.extra)
-        if vm.disk_gib < template.disk_gib:
+        if template is not None and vm.disk_gib < template.disk_gib:
             raise Refused(
                 f"The disk of {vm.disk_gib} GiB is smaller than the template's {template.disk_gib} GiB.",
                 code="disk_too_small",
@@ -91,6 +93,21 @@ class Machines(Acts):
         except DriverError:
             state.remove(vm)
             raise
+
+    def _source(self, asked: Document) -> Template | Vm | None:
+        """What a VM is made of: a template, or a VM by its key (at one of its snapshots); None for an empty one."""
+        if asked.get("guest_id"):
+            return None
+        if not asked.get("source_key"):
+            return self._template(asked["template_ref"])
+        found = self._state.vm(asked["source_key"])
+        if found is None:
+            raise Refused("The VM that it is to be a clone of is gone.", code="source_gone")
+        if asked.get("source_snapshot") and described(found, asked["source_snapshot"]) is None:
+            raise Refused(f"{found.name} has no such snapshot.", code="snapshot_not_found")
+        if found.task:
+            raise NotReady(f"{found.name} is busy: another task is at work on it.")
+        return found
 
     def _template(self, ref: str) -> Template | Vm:
         found = self._state.templates.get(ref) or self._state.vms.get(ref)

@@ -131,6 +131,7 @@ class Vm:
     hot_add: bool = True  # vCPUs and memory may grow while it runs
     more_networks: list[str] = field(default_factory=list)  # of the cards beside the first
     more_addresses: list[str] = field(default_factory=list)  # that its guest has told, beside the first
+    bare: bool = False  # nothing is on its disk: it runs, and boots nothing
     snapshots: list[dict[str, Any]] = field(default_factory=list)  # the oldest first, see moments
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from pyVmomi import vim
 
@@ -21,9 +22,14 @@ class Surroundings:
 
     templates: Mapping[str, Machine]
     backings: Mapping[str, Any]
+    sources: Mapping[UUID, Machine] = field(default_factory=dict)  # VMs that clones are made of, by key
 
     def template(self, spec: VmSpec) -> Machine:
         found = self.templates.get(spec.template_ref)
+        if spec.source_key is not None:
+            found = self.sources.get(spec.source_key)
+            if found is None:
+                raise Refused("The VM that it is to be a clone of is gone.", code="source_gone")
         if found is None:
             raise Refused(f"The vCenter does not know the template {spec.template_ref}.", code="not_found")
         if spec.disk_gib * GIB < sum(disk_bytes(disk) for disk in found.own_disks):
@@ -48,22 +54,30 @@ def extra_config(values: Mapping[str, str]) -> list[Any]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
+def place(session: Session, spec: VmSpec) -> dict[str, Any]:
+    return {
+        "host": session.object(vim.HostSystem, spec.host_ref),
+        "datastore": session.object(vim.Datastore, spec.datastore_ref),
+        "pool": session.object(vim.ResourcePool, spec.pool_ref),
+    }
+
+
+def witness(spec: VmSpec) -> list[Any]:
+    """What a VM carries from the very call that makes it."""
+    return extra_config({KEY: str(spec.key)} | ({VERSION: spec.guest_version} if spec.guest_version else {}))
+
+
 def clone_spec(session: Session, spec: VmSpec) -> Any:
     """The key travels in the very call that makes the VM. So does the size, which simulators may ignore: look after."""
-    witness = {KEY: str(spec.key)} | ({VERSION: spec.guest_version} if spec.guest_version else {})
     return vim.vm.CloneSpec(
-        location=vim.vm.RelocateSpec(
-            host=session.object(vim.HostSystem, spec.host_ref),
-            datastore=session.object(vim.Datastore, spec.datastore_ref),
-            pool=session.object(vim.ResourcePool, spec.pool_ref),
-        ),
+        location=vim.vm.RelocateSpec(**place(session, spec)),
         powerOn=False,
         template=False,
         config=vim.vm.ConfigSpec(
             instanceUuid=str(spec.key),
             numCPUs=spec.vcpu,
             memoryMB=spec.memory_mib,
-            extraConfig=extra_config(witness),
+            extraConfig=witness(spec),
         ),
     )
 
@@ -113,9 +127,11 @@ def edit(machine: Machine, spec: VmSpec, around: Surroundings) -> Any:
 
 def detachment(disks: tuple[Any, ...]) -> Any:
     """Takes disks off a VM and leaves their files where they are."""
-    return vim.vm.ConfigSpec(
-        deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="remove", device=disk) for disk in disks]
-    )
+    return vim.vm.ConfigSpec(deviceChange=removals(disks))
+
+
+def removals(disks: tuple[Any, ...]) -> list[Any]:
+    return [_change("remove", disk) for disk in disks]
 
 
 def first_disk(machine: Machine) -> Any:

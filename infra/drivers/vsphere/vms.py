@@ -13,10 +13,12 @@ from pyVmomi import vim
 
 from ..base import DriverError, GoneOutcome, NotReady, Power, Refused, VmOutcome, VmSpec
 from ..extraconfig import BOOTED, USERDATA, WIPED, packed
-from . import properties, shape, tasks
+from . import empty, properties, shape, tasks
 from .finding import Finder, Named
 from .machine import VM_PROPERTIES, Machine
 from .rounds import Decision, LookAgain, Settled, Started, carry, look, missing
+from .session import Session
+from .snapshots import snapshot_of
 
 WRITE_S = 10.0  # an edit of extraConfig takes moments
 POWERED_ON = ["VmPoweredOnEvent", "DrsVmPoweredOnEvent", "vim.event.VmPoweredOnEvent", "vim.event.DrsVmPoweredOnEvent"]
@@ -32,7 +34,8 @@ def ensure_vms(finder: Finder, specs: Sequence[VmSpec]) -> dict[UUID, VmOutcome]
     session = finder.session
     names = finder.names({spec.folder_ref for spec in specs if not spec.fresh})
     around = shape.Surroundings(
-        templates=_templates(finder, {spec.template_ref for spec in specs}),
+        templates=_templates(finder, {spec.template_ref for spec in specs if not (spec.source_key or spec.guest_id)}),
+        sources=finder.find({spec.source_key for spec in specs if spec.source_key is not None}),
         backings=shape.backings(session, {ref for spec in specs for ref in spec.networks}),
     )
 
@@ -65,20 +68,32 @@ def _templates(finder: Finder, refs: set[str]) -> dict[str, Machine]:
 
 def _clone(finder: Finder, spec: VmSpec, holder: Named | None, around: shape.Surroundings) -> Decision:
     """The name guards a clone that cannot be found by key yet: vCenter gives a name in a folder once."""
-    template = around.template(spec)
+    template = None if spec.guest_id else around.template(spec)
     around.wiring(spec)
     if holder is not None and holder.key != spec.key:
         raise _name_taken(spec, holder)
     session = finder.session
-    folder = session.object(vim.Folder, spec.folder_ref)
-    made = shape.clone_spec(session, spec)
     try:
-        return Started(session.call(template.obj.CloneVM_Task, folder=folder, name=spec.name, spec=made), "clone")
+        return Started(_send(session, spec, template), "clone")
     except Refused as refused:
         if refused.code != "name_taken":
             raise
         there = getattr(refused.__cause__, "object", None)
         return _look_at_holder(finder, spec, there)
+
+
+def _send(session: Session, spec: VmSpec, template: Machine | None) -> Any:
+    """The task that makes it: a clone, or an empty VM. Either call carries the key."""
+    folder: Any = session.object(vim.Folder, spec.folder_ref)
+    if template is None:
+        made, where = empty.config(session, spec), shape.place(session, spec)
+        return session.call(folder.CreateVM_Task, config=made, pool=where["pool"], host=where["host"])
+    made = shape.clone_spec(session, spec)
+    if spec.source_key is not None:
+        made.config.deviceChange = shape.removals(template.foreign_disks)
+    if spec.source_snapshot is not None:
+        made.snapshot = snapshot_of(session, template, spec.source_snapshot)
+    return session.call(template.obj.CloneVM_Task, folder=folder, name=spec.name, spec=made)
 
 
 def _look_at_holder(finder: Finder, spec: VmSpec, there: Any) -> Decision:

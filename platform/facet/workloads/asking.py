@@ -12,7 +12,7 @@ from facet.rest.ids import uuid7
 from scheduler.core.ask import Ask
 from tenants.models import Project
 
-from . import boot_data, nics
+from . import boot_data, nics, sources
 from .ground import Ground, ground
 from .models import VM, VM_KIND
 from .rules import of_ask
@@ -36,12 +36,15 @@ def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
     Writes nothing. Of several, each has its number behind its name.
     """
     rules = data["placement"]
+    source = sources.of(project, data)
     where = ground(
-        project=project, zones=data["zones"], image=data["image"], flavor=data["flavor"],
+        project=project, zones=data["zones"], image=None if source else data["image"], flavor=data["flavor"],
         storage_class=rules["storage_class"],
     )  # fmt: skip
     names = [data["name"]] if count == 1 else [f"{data['name'][:50]}-{number}" for number in range(1, count + 1)]
     vms = [_vm(name, data, where) for name in names]
+    if source is not None:
+        source.settle(vms, where.site)
     cards = nics.wanted(project=project, zones=where.zones, lent=where.networks, asked=data.get("nics", ()))
     asked = {
         "pools": tuple(where.pool_ids.values()),

@@ -37,7 +37,7 @@ class Ground:
     project: Project
     site: Site
     zones: Sequence[Zone]  # those of the named ones that take something new
-    image: Image
+    image: Image | None  # None: it is made of another VM, or of nothing
     flavor: Shape
     shapes: Sequence[Shape]  # every flavor that the image fits on, for what would fit instead
     pools: Mapping[UUID, ResourcePool]  # by zone: whose room is spent
@@ -49,14 +49,16 @@ class Ground:
         return {zone_id: pool.id for zone_id, pool in self.pools.items()}
 
 
-def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, storage_class: str) -> Ground:
+def ground(
+    *, project: Project, zones: Sequence[str], image: str | None, flavor: str, storage_class: str
+) -> Ground:
     """The ground for a VM of this project. Raises Invalid naming the field, Conflict for what is not open.
 
-    Zones by name or id; `image` "" is the newest at their site, `storage_class` "" any.
+    Zones by name or id; `image` "" is the newest at their site, None is none; `storage_class` "" any.
     """
     with connection.cursor() as cursor:
         owner = {"project": project.id, "tenant": project.tenant_id}
-        cursor.execute(_LOOK, owner | {"zones": list(zones), "image": image, "class": storage_class})
+        cursor.execute(_LOOK, owner | {"zones": list(zones), "image": image or "", "class": storage_class})
         found, flavors, image_row, networks, folders, offering, pools = (part or [] for part in cursor.fetchone())
     named = _named(zones, found)
     site = named[0].site
@@ -65,7 +67,9 @@ def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, s
     active = [zone for zone in named if zone.phase == ZonePhase.ACTIVE]
     if not active:
         raise Conflict(f"Zone {named[0].name} takes nothing new: it is {named[0].phase}.", code="zone_not_active")
-    if not image_row:
+    if image is None:
+        image_row = {"name": "", "disk_gib": 0}
+    elif not image_row:
         raise Invalid({"image": _no_image(site, image)})
     if storage_class and not {UUID(id) for id in offering} & {zone.id for zone in active}:
         raise Invalid({"placement.storage_class": f"No zone of these offers storage class {storage_class}."})
@@ -74,7 +78,7 @@ def ground(*, project: Project, zones: Sequence[str], image: str, flavor: str, s
         project=project,
         site=site,
         zones=active,
-        image=_row(Image, image_row),
+        image=None if image is None else _row(Image, image_row),
         flavor=_flavor(shapes, flavor, image_row),
         shapes=[shape for shape in shapes.values() if shape.disk_gib >= image_row["disk_gib"]],
         pools=chosen([_row(ResourcePool, row) for row in pools], project, active),

@@ -32,10 +32,11 @@ MOST_FAILURES = 3  # faults of the site's own about one VM before it is given up
 # not_found is none of these: a folder that another cluster's end has just taken away is made anew by the next pass
 FINAL = frozenset(
     {"no_space", "disk_too_small", "no_permission", "name_taken", "invalid", "no_resources", "task_hangs"}
-)
+) | {"source_gone", "snapshot_not_found"}
 ACTIONS = {
     "no_space": "Free space on the datastore or delete what fills it, then ask again.",
     "disk_too_small": "Choose a flavor with a larger disk, or an image with a smaller one.",
+    "source_gone": "Delete this, and ask for a clone of a VM that is there.",
     "no_permission": "Give Facet's user at the site the privileges that docs/vsphere.md lists.",
     "no_resources": "Free room on the hosts of the zone, then ask again.",
     "name_taken": "Look whose VM bears the name in the project's folder at the site, or ask for another name.",
@@ -175,7 +176,10 @@ def _specs(
         base.VmSpec(
             key=vm.id,
             name=vm.name,
-            template_ref=vm.image.template.ref,
+            template_ref=vm.image.template.ref if vm.image is not None else "",
+            source_key=vm.source_id,
+            source_snapshot=vm.source_snapshot_id,
+            guest_id=vm.guest_id,
             folder_ref=folders[vm.zone_id],
             pool_ref=_pool_ref(where[vm.id]) or "",
             host_ref=where[vm.id].host.ref,
@@ -185,10 +189,10 @@ def _specs(
             memory_mib=vm.memory_mib,
             disk_gib=vm.disk_gib,
             metadata=metadata[vm.id],
-            guest_version=vm.image.version,
+            guest_version=vm.image.version if vm.image is not None else "",
         )
         for vm in vms
-        if vm.image is not None
+        if vm.image is not None or vm.needs_no_image
     ]
     by_key = {vm.id: vm for vm in vms}
     return [nics.wired(spec, by_key[spec.key]) for spec in specs]

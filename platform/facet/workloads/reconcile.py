@@ -126,7 +126,7 @@ def make(scene: Scene) -> Outcome | None:
     """Cloned and reconfigured to its size. What has failed for good ends the pass: see come."""
     if scene.vm.phase not in (VmPhase.PENDING, VmPhase.CLONING):
         return None
-    if scene.vm.image is None:
+    if scene.vm.image is None and not scene.vm.needs_no_image:
         return _give_up(scene, NO_IMAGE)
     if scene.busy:
         return Again(scene.pace_s)

@@ -116,7 +116,9 @@ class Scene:
 
     @property
     def has_address(self) -> bool:
-        """And those that were given to it; or has no network to have one on."""
+        """And those that were given to it; or has no network to have one on, or no system."""
+        if self.vm.guest_id:  # nothing is on its disk that could tell one
+            return True
         return self.vm.network_id is None or bool(self.vm.address and not nics.waits_for(self.vm))
 
     @property

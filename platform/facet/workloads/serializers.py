@@ -19,6 +19,8 @@ from .rules import NO_RULES
 DEFAULT_FLAVOR = "small"
 MOST_ZONES = 16
 MOST_LABELS = 16
+ANY_GUEST = "otherGuest64"
+GUEST_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 MOST_TRIED = 1000  # VMs in one dry run
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 LABEL_SENTENCE = "A label's name: letters, digits, '.', '_', '/' and '-', at most 63."
@@ -49,6 +51,16 @@ class VmPlacementRequest(StrictSerializer):
     storage_class = Text(max_length=63, required=False, allow_blank=True, default="")
 
 
+class GuestIdField(Text):
+    """vSphere's name for a type of guest, such as otherLinux64Guest."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text: str = super().to_internal_value(data)
+        if not GUEST_ID.fullmatch(text):
+            raise serializers.ValidationError("Letters, digits and '_', as in otherLinux64Guest.")
+        return text
+
+
 class SshKeyField(Text):
     """A public key of OpenSSH."""
 
@@ -57,6 +69,12 @@ class SshKeyField(Text):
             return boot_data.checked_key(super().to_internal_value(data))
         except boot_data.Bad as bad:
             raise serializers.ValidationError(str(bad)) from None
+
+
+class EmptyRequest(StrictSerializer):
+    """A VM with nothing on its disk."""
+
+    guest_id = GuestIdField(max_length=63, required=False, default=ANY_GUEST, help_text="its guest's type, at vSphere")
 
 
 class VmRequest(StrictSerializer):
@@ -68,6 +86,11 @@ class VmRequest(StrictSerializer):
     image = Text(
         max_length=63, required=False, allow_blank=True, default="", help_text="left out: the site's newest image"
     )
+    clone_of = Text(
+        max_length=63, required=False, help_text="or a VM of the project, by name or id, at the same site"
+    )
+    snapshot = Text(max_length=63, required=False, help_text="of that VM, by name or id; left out: as it stands")
+    empty = EmptyRequest(required=False, help_text="or nothing: hardware with an empty disk")
     placement = VmPlacementRequest(required=False)
     power = serializers.ChoiceField(choices=["on", "off"], required=False, default="on")
     nics = NicsField(required=False, default=list)
@@ -83,6 +106,11 @@ class VmRequest(StrictSerializer):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         """The rules that were left out, with their own defaults; and what its guest is given at its first boot."""
         data.setdefault("placement", NO_RULES)
+        said = [name for name in ("image", "clone_of", "empty") if data.get(name)]
+        if len(said) > 1:
+            raise serializers.ValidationError({said[1]: [f"Say either this or {said[0]}."]})
+        if "snapshot" in data and "clone_of" not in data:
+            raise serializers.ValidationError({"snapshot": ["Of which VM? Say clone_of."]})
         try:
             data["boot_data"] = boot_data.rendered(data.pop("user_data"), data["ssh_keys"])
         except boot_data.Bad as bad:

@@ -80,6 +80,11 @@ class VM(Owned, models.Model):
     delete_asked_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
 
+    @property
+    def needs_no_image(self) -> bool:
+        """It is made of another VM, or of nothing."""
+        return self.source_id is not None or bool(self.guest_id)
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
