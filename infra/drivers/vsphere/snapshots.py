@@ -75,11 +75,8 @@ class Snapshots(Parts):
                 raise missing(vm_key)
             if begun:
                 return Settled(machine.facts())
-            there = next((one for one in _of(session, machine) if one.key == snapshot_key), None)
-            if there is None:
-                raise Refused(f"{machine.name} has no such snapshot.", code="snapshot_not_found")
-            begun.append(there.ref)
-            snapshot: Any = session.object(vim.vm.Snapshot, there.ref)
+            snapshot = snapshot_of(session, machine, snapshot_key)
+            begun.append(str(snapshot._moId))
             return Started(session.call(snapshot.RevertToSnapshot_Task), "revert")
 
         outcome: VmOutcome = carry(self._finder, [vm_key], decide)[vm_key]
@@ -130,3 +127,11 @@ def _walked(trees: Iterable[Any]) -> Iterator[SnapshotFacts]:
             with_memory=str(tree.state) == WITH_MEMORY,
         )
         yield from _walked(tree.childSnapshotList)
+
+
+def snapshot_of(session: Session, machine: Machine, key: UUID) -> Any:
+    """The snapshot of this key. Raises Refused(snapshot_not_found)."""
+    there = next((one for one in _of(session, machine) if one.key == key), None)
+    if there is None:
+        raise Refused(f"{machine.name} has no such snapshot.", code="snapshot_not_found")
+    return session.object(vim.vm.Snapshot, there.ref)
