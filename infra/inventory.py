@@ -24,8 +24,8 @@ def write(site: Site, found: Inventory, transaction: Transaction, looked_at: dat
     write_missing(site, found, transaction, looked_at)
     unmanaged.write_complete(site, found.vms, found.templates, transaction, looked_at)
     headroom.follow(site, transaction)
-    _keep(PhysicalNetwork, site, {fact.ref: _network(fact) for fact in found.networks}, transaction)
-    _keep(Template, site, {fact.ref: _template(fact) for fact in found.templates}, transaction)
+    keep(PhysicalNetwork, site, {fact.ref: _network(fact) for fact in found.networks}, transaction)
+    keep(Template, site, {fact.ref: _template(fact) for fact in found.templates}, transaction)
 
 
 # --- networks and templates ----------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def _template(fact: TemplateFacts) -> dict[str, Any]:
     }
 
 
-def _keep(model: type[Any], site: Site, found: Mapping[str, dict[str, Any]], transaction: Transaction) -> None:
+def keep(model: type[Any], site: Site, found: Mapping[str, dict[str, Any]], transaction: Transaction) -> None:
     """Rows by ref: made, changed where they differ, and marked as away where the look does not show them."""
     with transaction():
         known = {row.ref: row for row in model.objects.filter(site=site)}

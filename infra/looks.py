@@ -6,7 +6,7 @@ fewer of our VMs than it should is held back, and whoever rebuilds or removes wa
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from facet.operations import engine, events
 from facet.operations.wakeups import wake
 from facet.rest.access import SYSTEM
 
-from . import capacity, inventory
+from . import capacity, inventory, policies
 from .apart import with_adopted
 from .drivers import base
 from .models import Site, Zone, ZonePhase
@@ -47,10 +47,17 @@ def begin(site_id: UUID, transaction: Transaction) -> Look:
         return Look(timezone.now(), engine.expected_vms(site_id))
 
 
-def complete(site: Site, look: Look, check: base.SiteCheck, seen: base.Inventory, transaction: Transaction) -> None:
+def complete(
+    site: Site,
+    look: Look,
+    check: base.SiteCheck,
+    seen: base.Inventory,
+    transaction: Transaction,
+    storage_policies: Sequence[base.PolicyFacts] | None = None,
+) -> None:
     """Write down what a complete look has shown, and tell the rooms above. Raises AnotherSite, having written nothing.
 
-    `transaction` opens short, fenced transactions in the system context.
+    `transaction` opens short, fenced transactions in the system context. `storage_policies` None: they were not told.
     """
     if site.instance_id and check.instance_id != site.instance_id:
         raise AnotherSite(check.instance_id)
@@ -59,6 +66,7 @@ def complete(site: Site, look: Look, check: base.SiteCheck, seen: base.Inventory
     ours = {vm.key for vm in vms if vm.witness}
     judge(site, look.expected, look.expected - ours, transaction)
     inventory.write(site, seen, transaction, look.began)
+    policies.write(site, storage_policies, transaction)
     with transaction():
         held_back = Site.objects.values_list("held_back", flat=True).get(pk=site.pk)
         zones = list(Zone.objects.filter(site=site, deleted_at=None).exclude(phase=ZonePhase.DELETING).order_by("id"))

@@ -15,7 +15,7 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import budgets, capacity, looks, outside
+from . import budgets, capacity, looks, outside, policies
 from .drivers import base
 from .looks import AnotherSite, Look
 from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
@@ -55,13 +55,14 @@ def site(turn: Turn) -> Outcome:
         check = driver.check()
         turn.renew()
         seen = driver.inventory()
+        told = policies.observed(driver)
     except base.NotReady as error:
         raise ComeAgain(error.reason) from error
     except base.DriverError as error:
         return _failing(turn, found, error)
     turn.renew()
     try:
-        looks.complete(found, look, check, seen, turn.transaction)
+        looks.complete(found, look, check, seen, turn.transaction, told)
     except AnotherSite:
         return _another_site(turn, found)
     return _active(turn, found, look, check)

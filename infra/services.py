@@ -23,7 +23,7 @@ from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
-from . import budgets, capacity, endpoints, outside, vlans
+from . import budgets, capacity, endpoints, outside, policies, vlans
 from .models import Datastore, DriftPolicy, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -321,6 +321,7 @@ def update_zone(*, zone: Zone, changes: dict[str, Any], by: Actor) -> tuple[Zone
         of_classes = StorageClass.datastores.through._default_manager.filter(storageclass__zone=zone)
         of_classes.exclude(datastore__in=after).delete()
         capacity.refresh_datastores(before + after)
+        policies.follow(zone)
     if "networks" in changes:
         zone.networks.set(by_name(PhysicalNetwork, site, changes["networks"], "networks"))
     operation = operations.start("zone.update", target=target(zone), by=by, generation=zone.generation)

@@ -22,7 +22,7 @@ from django.utils import timezone
 from facet.operations import circuits, engine, inflight
 from facet.operations.wakeups import wake
 
-from . import headroom, looks, outside, room, unmanaged
+from . import headroom, looks, outside, policies, room, unmanaged
 from .apart import Standing, with_adopted
 from .drivers import base, factory
 from .models import Site, SitePhase
@@ -188,10 +188,11 @@ class SiteWatch:
         look = looks.begin(self.site.id, self.transaction)
         check = self.driver.check()
         seen = self.driver.inventory()
+        told = policies.observed(self.driver)
         with self.transaction():
             site = Site.objects.get(pk=self.site.id)
         try:
-            looks.complete(site, look, check, seen, self.transaction)
+            looks.complete(site, look, check, seen, self.transaction, told)
         except looks.AnotherSite:
             raise base.Refused("Another site answers there.", code="another_site") from None
         self._tell(True)

@@ -152,30 +152,50 @@ class UnmanagedVmSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
+POLICY = (
+    "Instead of datastores: a storage policy of the site, by name or ref. Its datastores are those that satisfy it."
+)
+
+
+def either(data: dict[str, Any]) -> dict[str, Any]:
+    if ("datastores" in data) == ("policy" in data):
+        raise serializers.ValidationError({"datastores": ["Say either datastores or a policy."]})
+    return data
+
+
 class StorageClassRequest(StrictSerializer):
     """A kind of storage, and the datastores of the zone that it means there."""
 
     name = NameField()
-    datastores = NamesField(allow_empty=False)
+    datastores = NamesField(allow_empty=False, required=False)
+    policy = Text(max_length=255, required=False, help_text=POLICY)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        return either(data)
 
 
 class StorageClassChange(StrictSerializer):
-    datastores = NamesField(allow_empty=False)
+    datastores = NamesField(allow_empty=False, required=False)
+    policy = Text(max_length=255, required=False, help_text=POLICY)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        return either(data)
 
 
 class StorageClassSerializer(serializers.ModelSerializer):
-    """What a zone offers by this name. Who may not inspect zones sees null where its datastores would show."""
+    """What a zone offers by this name. Who may not inspect zones sees null for its datastores and policy."""
 
     zone = PlaceSerializer()
     datastores = PlaceSerializer(many=True, allow_null=True)
+    policy = PlaceSerializer(allow_null=True)
 
     class Meta:
         model = StorageClass
-        fields = ["id", "name", "zone", "datastores", "created_at", "generation"]
+        fields = ["id", "name", "zone", "policy", "datastores", "created_at", "generation"]
 
     def to_representation(self, found: StorageClass) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(found)
-        return shown if self.context["inspects"] else shown | {"datastores": None}
+        return shown if self.context["inspects"] else shown | {"datastores": None, "policy": None}
 
 
 class ResourceSerializer(serializers.Serializer):

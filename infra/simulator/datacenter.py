@@ -63,12 +63,12 @@ class Datacenter:
         self.faults = Faults(latency)
         self.guests = Guesthouse(self.state, self._house)
         self.tasks = Tasks(self.state, self.faults, self.guests, tasks_kept_s)
-        self.calls: Counter[str] = Counter()
         self.rights = Rights()
+        self.calls: Counter[str] = Counter()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
-        networks = Networks(self.state, self.faults)
         snapshots = Snapshots(self.state, self.faults, self.tasks)
+        networks = Networks(self.state, self.faults)
         volumes = Volumes(self.state, self.faults, self.tasks)
         self.verbs: Mapping[str, Callable[..., Document]] = {
             "about": self._about,
@@ -101,8 +101,6 @@ class Datacenter:
             "no_network": networks.remove,
             "firewall": networks.ensure_firewall,
             "firewall_of": networks.firewall,
-            "policies": self._policies,
-            "privileges": self.rights.missing,
             "volumes": volumes.find,
             "volume": volumes.ensure,
             "no_volume": volumes.remove,
@@ -111,6 +109,8 @@ class Datacenter:
             "release": volumes.release,
             "volume_snapshot": volumes.snapshot,
             "no_volume_snapshot": volumes.no_snapshot,
+            "policies": self._policies,
+            "privileges": self.rights.missing,
         }
         hand = Hand(self.state, self.guests)
         self.hand: Mapping[str, Callable[..., Document]] = {

@@ -155,15 +155,6 @@ class Rule:
 
 
 @dataclass
-class Policy:
-    """A kind of storage, by what its datastores are like: those that satisfy it."""
-
-    ref: str
-    name: str
-    datastores: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Volume:
     """A disk with a life of its own. Its key is its ref; `vm` is the ref of who has it, "" for nobody."""
 
@@ -173,6 +164,15 @@ class Volume:
     datastore: str
     vm: str = ""
     snapshots: list[str] = field(default_factory=list)  # keys, the oldest first
+
+
+@dataclass
+class Policy:
+    """A kind of storage, by what its datastores are like: those that satisfy it."""
+
+    ref: str
+    name: str
+    datastores: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -29,6 +29,7 @@ def seed(state: State, racks: int, hosts_per_rack: int) -> None:
         for number in range(1, racks + 1):
             _rack(state, f"rack-{number}", hosts_per_rack, store, network)
         _switch(state)
+        _policies(state)
 
 
 def _switch(state: State) -> None:
@@ -43,7 +44,6 @@ def _switch(state: State) -> None:
     for host in new if made else ():
         host.networks = [*host.networks, *made]
         state.put(host)
-        _policies(state)
 
 
 def _policies(state: State) -> None:

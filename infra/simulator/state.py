@@ -74,8 +74,8 @@ class State:
         self.rules = {one.ref: one for one in self._store.load(Rule)}
         self.volumes = {one.ref: one for one in self._store.load(Volume)}  # by key
         self.tasks = {one.ref: one for one in self._store.load(Task)}
-        self.names: dict[tuple[str, str], str] = {}
         self.policies = {one.ref: one for one in self._store.load(Policy)}
+        self.names: dict[tuple[str, str], str] = {}
         self.keys: dict[str, str] = {}
         self.inside: dict[str, set[str]] = defaultdict(set)
         self.memory_on_mib: dict[str, int] = defaultdict(int)  # host -> memory of what runs there

@@ -80,7 +80,7 @@ class StorageClassView(Inspected):
 
     queryset = (
         StorageClass.objects.filter(zone__deleted_at=None)
-        .select_related("zone")
+        .select_related("zone", "policy")
         .prefetch_related(Prefetch("datastores", Datastore.objects.order_by("name", "id")))
         .order_by("id")
     )
@@ -104,7 +104,7 @@ class ZoneStorageClassEndpoint(StorageClassView):
         return super().get_queryset().filter(zone_id=self.kwargs["parent_pk"])
 
     def create(self, request: Any, **kwargs: Any) -> Response:
-        """Offer storage by a name that teams ask for: some of the zone's datastores."""
+        """Offer storage by a name that teams ask for: some of the zone's datastores, or those that satisfy a policy."""
         data = self.valid()
 
         def work() -> Answer:
@@ -121,7 +121,7 @@ class StorageClassEndpoint(StorageClassView):
     answers = {"destroy": (204, None)}
 
     def update(self, request: Any, **kwargs: Any) -> Response:
-        """Other datastores, for disks to come; what lies on a datastore stays there."""
+        """Other datastores, or another policy, for disks to come; what lies on a datastore stays there."""
         found = self.get_object()
         self.check_if_match(found, lambda one: self.get_serializer(one).data)
         changed = storage.update(found=found, **self.valid(), by=self.access.actor)
