@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import frame
+from tests.bench import frame, vsphere
+from tests.bench.programs import vm_requests
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {
@@ -59,6 +60,23 @@ def test_the_vsphere_bench_is_registered():
     measure = frame.suite("vsphere")
     assert callable(measure)
     assert measure.__module__ == "tests.bench.vsphere"
+
+
+def test_the_vm_request_bench_is_registered():
+    assert frame.suite("vsphere").__code__.co_names.count("vm_requests") == 1
+    assert callable(vm_requests.rows)
+
+
+@pytest.mark.slow
+def test_the_vm_request_bench_says_what_it_measures(monkeypatch):
+    """A short run of the whole but for the idle site: real processes, a vCenter, the bare program, two tenants."""
+    monkeypatch.setenv("FACET_ALLOW_EPHEMERAL_KEY", "1")
+    rows = vm_requests.rows(vsphere.bare_request, vms=4, turns=1, flood=60, idle_vms=0)
+    found = {frame.checked(row, "vsphere")["name"]: row for row in rows}
+    assert found["vsphere.request_s.vms4"]["peer"].startswith("bare pyvmomi")
+    assert found["vsphere.request_full_reads.vms4"]["value"] == 0
+    assert found["vsphere.request_calls_per_vm.vms4"]["value"] > 4
+    assert found["vsphere.first_vm_s.beside_flood_of_60"]["ratio"] > 0
 
 
 @pytest.mark.parametrize("name", frame.available())
