@@ -90,6 +90,19 @@ class Simulator:
     def make_network(self, name: str) -> str:
         return str(self.hand("network", name=name)["ref"])
 
+    def strange_network(self, name: str, vlan: int, switch_ref: str) -> None:
+        self.hand("strange-network", name=name, vlan=vlan, switch=switch_ref)
+
+    def made_networks(self) -> dict[int, str]:
+        seen = self._post("v1/inventory", {})["networks"]
+        return {one["vlan"]: one["name"] for one in seen if one["kind"] == "distributed"}
+
+    def change_network(self, vlan: int, *, to: int, name: str) -> None:
+        self.hand("change-network", name=self.made_networks()[vlan], vlan=to, rename=name)
+
+    def lose_network(self, vlan: int) -> None:
+        self.hand("lose-network", name=self.made_networks()[vlan])
+
     def networks_of(self, key: UUID) -> list[str]:
         return list(self.hand("vm", key=str(key))["networks"])
 

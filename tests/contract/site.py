@@ -46,6 +46,18 @@ class ByHand(Protocol):
     def make_network(self, name: str) -> str:
         """A network of somebody else's that all hosts of the suite reach; its ref."""
 
+    def strange_network(self, name: str, vlan: int, switch_ref: str) -> None:
+        """A network of somebody else's on a switch, under this tag."""
+
+    def made_networks(self) -> dict[int, str]:
+        """Tag -> name, of the networks that were made on a switch."""
+
+    def change_network(self, vlan: int, *, to: int, name: str) -> None:
+        """Give the network of a tag another tag and another name."""
+
+    def lose_network(self, vlan: int) -> None:
+        """Remove the network of a tag."""
+
     def networks_of(self, key: UUID) -> list[str]:
         """The refs of the networks that a VM's cards lead to, in the order of the cards."""
 

@@ -100,6 +100,37 @@ class VcenterByHand:
         made = next(one for one in switch.portgroup if one.name == name)
         return f"DistributedVirtualPortgroup:{made._moId}"
 
+    def strange_network(self, name: str, vlan: int, switch_ref: str) -> None:
+        kind = vim.dvs.VmwareDistributedVirtualSwitch
+        setting = kind.VmwarePortConfigPolicy(vlan=kind.VlanIdSpec(vlanId=vlan))
+        spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+            name=name, type="earlyBinding", numPorts=8, defaultPortConfig=setting
+        )
+        WaitForTask(self._object(vim.DistributedVirtualSwitch, switch_ref).AddDVPortgroup_Task([spec]), self.si)
+
+    def made_networks(self) -> dict[int, str]:
+        """By their configuration: vcsim renames a port group there, and not where its own name stands."""
+        return {tag: group.config.name for tag, group in self._tagged().items()}
+
+    def change_network(self, vlan: int, *, to: int, name: str) -> None:
+        group = self._tagged()[vlan]
+        known = group.config
+        known.defaultPortConfig.vlan.vlanId = to
+        spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+            name=name, description=known.description, type=known.type, numPorts=known.numPorts,
+            defaultPortConfig=known.defaultPortConfig,
+        )  # fmt: skip
+        WaitForTask(group.ReconfigureDVPortgroup_Task(spec), self.si)
+
+    def lose_network(self, vlan: int) -> None:
+        WaitForTask(self._tagged()[vlan].Destroy_Task(), self.si)
+
+    def _tagged(self) -> dict[int, Any]:
+        switch = self.content.searchIndex.FindByInventoryPath("/DC0/network/DVS0")
+        tags = {group: group.config.defaultPortConfig.vlan for group in switch.portgroup}
+        kind = vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec
+        return {vlan.vlanId: group for group, vlan in tags.items() if isinstance(vlan, kind) and vlan.vlanId}
+
     def networks_of(self, key: UUID) -> list[str]:
         card = vim.vm.device.VirtualEthernetCard
         found = [one for one in self._vm(key).config.hardware.device if isinstance(one, card)]

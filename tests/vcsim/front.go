@@ -122,6 +122,9 @@ func (f *front) carryOut(w http.ResponseWriter, r *http.Request, name string, bo
 	case "ShutdownGuest":
 		f.shutDown(w, r, body)
 	case "Destroy_Task", "UnregisterVM":
+		if f.groupInUse(w, body) {
+			return
+		}
 		answer := f.ask(r, body)
 		if this := method(body); this != nil && this.This.Type == "VirtualMachine" {
 			f.books.settle(this.This)

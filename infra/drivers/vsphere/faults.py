@@ -50,6 +50,8 @@ def driver_error(fault: Any) -> DriverError:
         return Refused(f"The name {fault.name!r} is taken there already.", code="name_taken")
     if isinstance(fault, vim.fault.ToolsUnavailable):
         return Refused(f"The guest cannot be asked: {said}", code="no_guest_tools")
+    if isinstance(fault, vim.fault.ResourceInUse):
+        return Refused(f"Still in use: {fault.name or said}.", code="in_use")
     if isinstance(fault, NEEDS_OFF):
         return Refused(f"A running VM does not take this size: {said}", code="needs_power_off")
     if isinstance(fault, NOT_NOW):
