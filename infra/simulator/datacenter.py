@@ -19,6 +19,7 @@ from .faults import Fault, Faults
 from .guesthouse import Guesthouse
 from .guests.house import House
 from .hand import Hand
+from .images import Images
 from .lifecycle import Lifecycle
 from .machines import Machines
 from .networks import Networks
@@ -67,6 +68,7 @@ class Datacenter:
         self.calls: Counter[str] = Counter()
         machines, places = Machines(self.state, self.faults, self.tasks), Places(self.state, self.faults)
         lifecycle = Lifecycle(self.state, self.faults, self.tasks)
+        images = Images(self.state, self.faults, self.tasks)
         snapshots = Snapshots(self.state, self.faults, self.tasks)
         networks = Networks(self.state, self.faults)
         volumes = Volumes(self.state, self.faults, self.tasks)
@@ -86,6 +88,8 @@ class Datacenter:
             "shut_down": lifecycle.shut_down,
             "resize": lifecycle.resize,
             "rename": lifecycle.rename,
+            "image": images.ensure,
+            "no_image": images.remove,
             "snapshots": snapshots.snapshots,
             "snapshot": snapshots.snapshot,
             "no_snapshot": snapshots.no_snapshot,
@@ -188,7 +192,8 @@ class Datacenter:
     def _inventory(self) -> Document:
         state = self.state
         vms = [vm for vm in state.vms.values() if not vm.making]
-        sources: list[Template | Vm] = [*state.templates.values(), *(vm for vm in vms if not documents.witness(vm))]
+        templates = [one for one in state.templates.values() if not one.key]
+        sources: list[Template | Vm] = [*templates, *(vm for vm in vms if not documents.witness(vm))]
         return {
             "hosts": [documents.host(state, one) for one in state.hosts.values()],
             "datastores": [documents.datastore(state, one) for one in state.datastores.values()],

@@ -98,6 +98,7 @@ class Template:
     disk_gib: int
     datastore: str
     version: str = ""
+    key: str = ""  # of who made it, as a copy of another; offered to nobody else
 
 
 @dataclass

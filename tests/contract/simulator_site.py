@@ -83,6 +83,9 @@ class Simulator:
     def snapshot(self, key: UUID, name: str) -> None:
         self.hand("snapshot-vm", key=str(key), name=name)
 
+    def fail_image(self, name: str) -> None:
+        self.inject("image", "error", match=name, code="no_space", reason="The datastore is full.")
+
     def fail_snapshot(self, key: UUID) -> None:
         name = str(self.hand("vm", key=str(key))["name"])
         self.inject("snapshot", "task", match=name, code="no_space", reason="The datastore is full.")

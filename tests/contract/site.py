@@ -40,6 +40,9 @@ class ByHand(Protocol):
     def snapshot(self, key: UUID, name: str) -> None:
         """A snapshot of somebody else's."""
 
+    def fail_image(self, name: str) -> None:
+        """The next copy of a template to this name finds no room on its datastore, once."""
+
     def fail_snapshot(self, key: UUID) -> None:
         """The next snapshot of this VM ends in a fault of the site's own, once."""
 

@@ -88,6 +88,9 @@ class VcenterByHand:
         task = self._vm(key).CreateSnapshot_Task(name=name, description="by hand", memory=False, quiesce=False)
         WaitForTask(task, self.si)
 
+    def fail_image(self, name: str) -> None:
+        self.program.inject("CloneVM_Task", "NoDiskSpace", kind="task", match=name)
+
     def fail_snapshot(self, key: UUID) -> None:
         match = f">{self._vm(key)._moId}<"
         self.program.inject("CreateSnapshot_Task", "NoDiskSpace", kind="task", match=match)

@@ -23,7 +23,7 @@ class Source:
     guest_id: str = ""
 
     def settle(self, vms: Sequence[VM], site: Site) -> None:
-        """Write it onto the (unsaved) VMs that are asked for. A clone has at least its source's disk. Raises Invalid."""
+        """Write it onto the (unsaved) VMs. A clone has at least its source's disk. Raises Invalid."""
         if self.vm is not None and self.vm.zone.site_id != site.id:
             raise Invalid({"clone_of": f"{self.vm.name} stands at another site than these zones."})
         for vm in vms:

@@ -78,6 +78,16 @@ Avoid = Annotated[
 StorageClass = Annotated[
     str, typer.Option("--storage-class", metavar="NAME", help="Where its disk lies.", show_default=False)
 ]
+Clone = Annotated[
+    str, typer.Option("--clone", metavar="VM", help="Of another VM of the project instead.", show_default=False)
+]
+Snapshot = Annotated[
+    str, typer.Option("--snapshot", metavar="NAME", help="As that VM was at this snapshot.", show_default=False)
+]
+Empty = Annotated[bool, typer.Option("--empty", help="Of nothing: hardware with an empty disk.")]
+GuestId = Annotated[
+    str, typer.Option("--guest-id", metavar="TYPE", help="An empty VM's guest type, at vSphere.", show_default=False)
+]
 PowerOff = Annotated[bool, typer.Option("--off", help="Make it, and do not power it on.")]
 UserData = Annotated[
     str,
@@ -98,12 +108,14 @@ Nics = Annotated[
     ),
 ]
 Labels = list[str] | None
+ANY_GUEST = "otherGuest64"
 
 
 def wanted(
     *, zones: list[str], name: str = "", flavor: str = "", image: str = "", policy: str = "",
     require: Labels = None, prefer: Labels = None, avoid: Labels = None, storage_class: str = "",
     off: bool = False, user_data: str = "", ssh_keys: Sequence[str] = (), nics: Sequence[str] = (),
+    source: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The body that asks for a VM; what is not said is not sent, so that the server's defaults hold."""
     rules: dict[str, Any] = {"policy": policy, "storage_class": storage_class}
@@ -113,7 +125,18 @@ def wanted(
     body["placement"] = {key: value for key, value in rules.items() if value}
     body["power"] = "off" if off else ""
     body |= {"user_data": user_data, "ssh_keys": list(ssh_keys), "nics": [card(text) for text in nics]}
-    return {key: value for key, value in body.items() if value}
+    return {key: value for key, value in (body | (source or {})).items() if value}
+
+
+def source_of(clone: str, snapshot: str, empty: bool, guest_id: str) -> dict[str, Any]:
+    """The part of the body that says what a VM is made of, where that is no image. Raises Usage."""
+    if clone and empty:
+        raise Usage("Say either --clone VM or --empty.")
+    if snapshot and not clone:
+        raise Usage("--snapshot: of which VM? Say --clone VM.")
+    if guest_id and not empty:
+        raise Usage("--guest-id is of an empty VM: say --empty.")
+    return {"clone_of": clone, "snapshot": snapshot, "empty": {"guest_id": guest_id or ANY_GUEST} if empty else None}
 
 
 def card(said: str) -> dict[str, str]:
@@ -165,6 +188,8 @@ def find(session: Session, name: str, project: str) -> Document:
     epilog=examples(
         "facet vm create db --project acme/web --zone az1 --flavor medium --image debian-12 --wait",
         "facet vm create db --project acme/web --zone az1 --zone az2 --policy pack --require rack=r1 --off",
+        "facet vm create db-2 --project acme/web --zone az1 --clone db --snapshot before-upgrade",
+        "facet vm create bare --project acme/web --zone az1 --empty --guest-id otherLinux64Guest",
         "facet vm create db --project acme/web --zone az1 --user-data app.yaml --ssh-key ~/.ssh/id_ed25519.pub",
         "facet vm create db --project acme/web --zone az1 --nic lan=10.0.0.5 --nic backup",
     )
@@ -176,6 +201,10 @@ def create(
     project: Project = "",
     flavor: Flavor = "",
     image: Image = "",
+    clone: Clone = "",
+    snapshot: Snapshot = "",
+    empty: Empty = False,
+    guest_id: GuestId = "",
     policy: Policy = "",
     require: Require = None,
     prefer: Prefer = None,
@@ -194,7 +223,7 @@ def create(
     body = wanted(
         name=name, zones=zone, flavor=flavor, image=image, policy=policy, require=require, prefer=prefer, avoid=avoid,
         storage_class=storage_class, off=off, user_data=text_of(user_data, option="--user-data"),
-        ssh_keys=keys_of(ssh_key or ()), nics=nic or (),
+        ssh_keys=keys_of(ssh_key or ()), nics=nic or (), source=source_of(clone, snapshot, empty, guest_id),
     )  # fmt: skip
     answer = session.api.post(f"projects/{session.project(project)['id']}/vms", body)
     session.finish(answer, "vm", waiting=wait, timeout=timeout, path="vms", columns=COLUMNS)
