@@ -13,7 +13,7 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
-from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot
+from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot, Volume
 from infra import endpoints
 from infra.models import Addon, Flavor, Host, Image, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
@@ -28,7 +28,7 @@ PART = {"zone": "az1", "model": "on-demand", "limit": {"vcpu": 32, "memory_mib":
 POOL = PART | {"limit": {"vcpu": 100, "memory_mib": 262144}}
 MACHINE = {"zones": ["az1"]}
 CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
-PROJECT_LIMITS = {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10}
+PROJECT_LIMITS = {"vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10, "volumes": 10}
 Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
 MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables that asking alone writes to
 
@@ -115,9 +115,13 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
     made(admin.post(f"service-accounts/{account['id']}/tokens", {"name": f"{name}-token"}))
     made(editor.post(f"{place}/clusters", CLUSTER | {"name": f"{name}-shop"}))
     made(editor.post(f"{place}/vms", MACHINE | {"name": f"{name}-db"}))
+    volume = made(editor.post(f"{place}/volumes", {"name": f"{name}-data", "zone": "az1", "size_gib": 5}))["volume"]
     with as_system():
         _moved_before(project)
         lan = nets.row(project, Zone.objects.get(name="az1"), f"{name}-lan")
+        owner = {"tenant": tenant, "project": project, "phase": ObjectPhase.READY}
+        Volume.objects.filter(pk=volume["id"]).update(phase=ObjectPhase.READY)
+        Snapshot.objects.create(volume_id=volume["id"], name=f"{name}-moment", **owner)
         Address.objects.create(tenant=tenant, project=project, network=lan, address="10.7.0.9", name=f"{name}-vip")
         of = VM.objects.get(project=project, name=f"{name}-db")
         Snapshot.objects.create(
@@ -142,7 +146,7 @@ def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
     kinds: dict[str, Any] = {
         "clusters": Cluster, "vms": VM, "node-pools": NodePool, "allocations": Allocation, "pools": ResourcePool,
         "operations": Operation, "networks": Network, "addresses": Address, "snapshots": Snapshot, "members": Member,
-        "service-accounts": ServiceAccount,
+        "volumes": Volume, "service-accounts": ServiceAccount,
     }  # fmt: skip
     both: tuple[Ids, Ids] = ({"projects": [project.id]}, {"tenants": [tenant.id]})
     with as_system():
@@ -151,6 +155,9 @@ def _ids_of(tenant: Tenant, project: Project) -> tuple[Ids, Ids]:
                 found = model.objects.filter(tenant_id=tenant.id, project_id=project_id).values_list("id", flat=True)
                 if found:
                     ids[kind] = list(found)
+        of_volumes = Snapshot.objects.filter(project=project, vm=None).values_list("id", flat=True)
+        both[0]["volume-snapshots"] = list(of_volumes)
+        both[0]["snapshots"] = [id for id in both[0]["snapshots"] if id not in both[0]["volume-snapshots"]]
         tokens = Token.objects.filter(service_account__project=project)
         both[0]["tokens"] = list(tokens.values_list("id", flat=True))
     return both
