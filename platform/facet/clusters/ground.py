@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from facet.rest.problems import Conflict, Invalid
+from facet.workloads.networks import lending
+from infra import offers
 from infra import services as infra
 from infra.models import Flavor, Image, PhysicalNetwork, Site, Zone, ZonePhase
 from scheduler.core.ask import Shape
@@ -73,9 +75,17 @@ def _ground(project: Project, site: Site, zones: Sequence[Zone], image_: Image) 
         zones=active,
         image=image_,
         pools=pools_for(project, active),
-        networks=list(PhysicalNetwork.objects.filter(zones__in=active, present=True).distinct().order_by("name", "id")),
+        networks=_lent(project, active),
         flavors={flavor.name: flavor for flavor in Flavor.objects.all()},
     )
+
+
+def _lent(project: Project, zones: Sequence[Zone]) -> list[PhysicalNetwork]:
+    """What these zones lend to the project's tenant."""
+    found = offers.lent_to(project.tenant_id).filter(zones__in=zones, present=True)
+    networks = list(found.distinct().order_by("name", "id"))
+    lending.check(zones, networks)
+    return networks
 
 
 def image(site: Site, framework_name: str, version: str) -> Image:

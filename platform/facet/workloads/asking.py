@@ -15,6 +15,7 @@ from tenants.models import Project
 from . import boot_data, nics, sources
 from .ground import Ground, ground
 from .models import VM, VM_KIND
+from .networks import lending
 from .rules import of_ask
 
 ROLE = "vm"  # what the asks of a request are called together
@@ -46,6 +47,8 @@ def wish(*, data: Mapping[str, Any], project: Project, count: int = 1) -> Wish:
     if source is not None:
         source.settle(vms, where.site)
     cards = nics.wanted(project=project, zones=where.zones, lent=where.networks, asked=data.get("nics", ()))
+    if not cards:
+        lending.check(where.zones, [net for nets in where.networks.values() for net in nets])
     asked = {
         "pools": tuple(where.pool_ids.values()),
         **nics.of_ask(cards, [zone.id for zone in where.zones], where.networks),

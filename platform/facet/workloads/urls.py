@@ -3,6 +3,7 @@ from django.urls import path
 from . import act_views, address_views, adoption_views, drift_views, views
 from .maintenance import views as maintenance
 from .snapshots import views as snapshots
+from .networks import offer_views as offers
 from .networks import views as networks
 from .volumes import views as volumes
 
@@ -29,6 +30,10 @@ urlpatterns = [
         networks.ProjectNetworkEndpoint.as_view({"get": "list", "post": "create"}),
     ),
     path("projects/<uuid:parent_pk>/firewall", networks.FirewallEndpoint.as_view({"get": "retrieve", "put": "update"})),
+    path(
+        "site-networks/<uuid:pk>/offers",
+        offers.SiteNetworkOfferEndpoint.as_view({"get": "retrieve", "put": "update"}),
+    ),
     path(
         "networks/<uuid:pk>",
         networks.NetworkEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"}),
