@@ -15,7 +15,7 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import budgets, capacity, looks, outside, policies
+from . import budgets, capacity, looks, outside, policies, privileges
 from .drivers import base
 from .looks import AnotherSite, Look
 from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
@@ -29,6 +29,7 @@ ACTIONS = {
     "bad_certificate": "Give the CA of the site's certificate (ca_pem), or the right endpoint.",
     "unreachable": "Check the endpoint and the way there.",
     "timeout": "Check the endpoint and the way there.",
+    privileges.NO_PERMISSION: privileges.ACTION,
 }
 ANOTHER_SITE = {
     "code": "another_site",
@@ -54,6 +55,7 @@ def site(turn: Turn) -> Outcome:
         driver = outside.driver_of(found)
         check = driver.check()
         turn.renew()
+        _privileges(turn, found, driver)
         seen = driver.inventory()
         told = policies.observed(driver)
     except base.NotReady as error:
@@ -66,6 +68,16 @@ def site(turn: Turn) -> Outcome:
     except AnotherSite:
         return _another_site(turn, found)
     return _active(turn, found, look, check)
+
+
+def _privileges(turn: Turn, found: Site, driver: base.Driver) -> None:
+    """Keep what the user lacks; raises Refused(no_permission) where compute lacks something."""
+    missing = driver.missing_privileges()
+    told = privileges.recorded(missing)
+    if told != found.missing_privileges:
+        with turn.transaction():
+            Site.objects.filter(pk=found.pk, generation=found.generation).update(missing_privileges=told)
+    privileges.check_compute(missing)
 
 
 def _active(turn: Turn, found: Site, look: Look, check: base.SiteCheck) -> Outcome:

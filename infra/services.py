@@ -23,7 +23,7 @@ from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
-from . import budgets, capacity, endpoints, outside, policies, vlans
+from . import budgets, capacity, endpoints, outside, policies, privileges, vlans
 from .models import Datastore, DriftPolicy, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -239,6 +239,7 @@ def create_zone(
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
     site = _standing(site)
+    privileges.require(site, "compute")
     hosts = selected(site, selector)
     stores = by_name(Datastore, site, datastores, "datastores")
     nets = by_name(PhysicalNetwork, site, networks, "networks")

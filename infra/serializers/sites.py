@@ -28,12 +28,15 @@ class SiteSerializer(serializers.ModelSerializer):
     phase = serializers.ChoiceField(choices=SitePhase.choices)
     reason = FaultReasonSerializer(allow_null=True)
     ca_sha256 = serializers.SerializerMethodField()
+    missing_privileges = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()), help_text="by layer: what its user lacks there"
+    )
 
     class Meta:
         model = Site
         fields = [
             "id", "name", "driver", "endpoint", "username", "ca_sha256", "phase", "reason", "product", "simulated",
-            "address_network", "budget", "held_back", "vms_seen", "last_synced_at", "generation",
+            "address_network", "budget", "held_back", "missing_privileges", "vms_seen", "last_synced_at", "generation",
             "observed_generation", "created_at",
         ]  # fmt: skip
 
@@ -83,6 +86,10 @@ class CheckSerializer(serializers.Serializer):
     version = serializers.CharField(allow_blank=True)
     simulated = serializers.BooleanField(allow_null=True)
     problem = FaultSerializer(allow_null=True)
+    missing_privileges = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="by layer: what the user lacks there; without all of compute the site does not become active",
+    )
 
 
 class HostSerializer(serializers.ModelSerializer):

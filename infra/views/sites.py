@@ -14,7 +14,7 @@ from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
 from facet.rest.problems import Invalid
 
-from .. import outside, services
+from .. import outside, privileges, services
 from .. import serializers as shapes
 from ..drivers import base, factory
 from ..models import Datastore, Host, PhysicalNetwork, Site, Template
@@ -115,13 +115,21 @@ def first_contact(connection: base.Connection) -> dict[str, Any]:
     driver = factory.connect(connection)
     try:
         found = driver.check()
+        missing = privileges.recorded(driver.missing_privileges())
     except base.DriverError as error:
         problem = {"code": error.code, "detail": error.reason}
-        return {"ok": False, "product": "", "version": "", "simulated": None, "problem": problem}
+        return {
+            "ok": False,
+            "product": "",
+            "version": "",
+            "simulated": None,
+            "problem": problem,
+            "missing_privileges": {},
+        }
     finally:
         driver.close()
     answer = {"product": found.product, "version": found.version, "simulated": found.simulated}
-    return {"ok": True, **answer, "problem": None}
+    return {"ok": True, **answer, "problem": None, "missing_privileges": missing}
 
 
 class SitePartEndpoint(Endpoint):

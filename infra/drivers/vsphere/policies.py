@@ -11,8 +11,8 @@ from ..base import PolicyFacts
 from .parts import Parts
 
 PATH, VERSION = "/pbm/sdk", "pbm.version.version1"
-REQUIREMENT = pbm.profile.CapabilityBasedProfile.ProfileCategoryEnum.REQUIREMENT
-STORAGE = pbm.profile.ResourceType(resourceType=pbm.profile.ResourceTypeEnum.STORAGE)
+REQUIREMENT = "REQUIREMENT"  # ProfileCategoryEnum: what VMs ask for, not what datastores offer
+STORAGE = pbm.profile.ResourceType(resourceType="STORAGE")
 
 
 class Policies(Parts):

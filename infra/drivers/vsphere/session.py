@@ -35,6 +35,7 @@ class Session:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.key = ""  # vCenter's name of the session
         self.generation = 0  # counts logins; what lives in a session remembers in which
         self._lock = threading.RLock()
         self._stub: Any = None
@@ -139,7 +140,7 @@ class Session:
             content = self._retrieve_content()
             door = self._door()
             manager: Any = vim.SessionManager(content.sessionManager._moId, door)
-            manager.Login(self.connection.username, self.connection.password)
+            self.key = str(manager.Login(self.connection.username, self.connection.password).key)
             for stub in (self._stub, self._waiting_stub):
                 stub.hold(door.cookie)
             door.DropConnections()

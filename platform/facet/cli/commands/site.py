@@ -119,7 +119,10 @@ def check(
     ca_file: CaFile = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Try the way to a site, registered or not; exit code 1 when it does not answer."""
+    """Try the way to a site, registered or not, and what its user may do there.
+
+    Exit code 1 when it does not answer, or when the user lacks a privilege: each is named by its layer.
+    """
     session = Session(ctx, output)
     if bool(endpoint) != (driver is not None):
         raise Usage("To try a site that is not registered, say both --driver and --endpoint.")
@@ -137,6 +140,10 @@ def check(
     if not answer.get("ok"):
         problem = answer.get("problem") or {}
         raise Fault(f"{name}: {plain(problem.get('detail') or problem) or 'it does not answer'}", exit=Exit.FAILED)
+    missing = answer.get("missing_privileges") or {}
+    if missing:
+        told = "; ".join(f"{layer}: {', '.join(names)}" for layer, names in missing.items())
+        raise Fault(f"{name}: its user lacks privileges of {told}", exit=Exit.FAILED)
 
 
 @app.command(
