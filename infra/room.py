@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Model, Q
 from psycopg2.extras import Json
 
-from facet.operations import events
+from facet.operations import engine, events
 from facet.operations.models import Inflight
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
@@ -223,9 +223,11 @@ def write_datastores(site: Site, facts: Sequence[DatastoreFacts], standing: Apar
         with transaction():
             in_flight = Inflight.objects.filter(site_id=site.id).exists()
             _lock(Datastore, [id for id, _ in part])
-            unmanaged = standing.apart()
+            unmanaged, volumes = standing.apart(), engine.volumes_at(site.id)
             for id, fact in part:
-                _observe_datastore(id, fact, unmanaged.ours_gib.get(fact.ref, 0), in_flight)
+                gib, moving = volumes.get(fact.ref, (0, False))
+                ours_gib = unmanaged.ours_gib.get(fact.ref, 0) + gib
+                _observe_datastore(id, fact, ours_gib, in_flight or moving)
 
 
 def _datastores_gone(site: Site, seen: set[str], transaction: Transaction) -> None:

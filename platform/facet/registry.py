@@ -21,6 +21,7 @@ import facet.workloads.power
 import facet.workloads.reconcile
 import facet.workloads.resizing
 import facet.workloads.services
+import facet.workloads.volumes.lying
 import facet.workloads.volumes.reconcile
 import facet.workloads.volumes.services
 import facet.workloads.watching
@@ -61,6 +62,7 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
 }
 SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
+VOLUMES: Sequence[Callable[[UUID], Mapping[str, tuple[int, bool]]]] = (facet.workloads.volumes.lying.at,)
 ADOPTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.adopted,)
 HOLDERS: Mapping[str, Sequence[Callable[..., list[dict[str, Any]]]]] = {
     "vm": (facet.clusters.use.of_vm,),

@@ -170,6 +170,7 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "tenants.models.Role",
         "ProjectRoleEnum": "tenants.serializers.PROJECT_ROLE_CHOICES",
         "OperationPhaseEnum": "facet.operations.models.Phase",
+        "ObjectPhaseEnum": "facet.workloads.models.ObjectPhase",
         "WhatIfKindEnum": "scheduler.serializers.whatif.KINDS",
     },
 }

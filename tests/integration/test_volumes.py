@@ -9,6 +9,7 @@ from django.db import connection
 
 from facet.operations.models import Wakeup
 from facet.workloads.models import Volume
+from infra.models import Datastore
 from scheduler.models import VolumeClaim
 from tests import ground, room, work
 from tests.factories import as_system
@@ -223,4 +224,26 @@ def test_a_vm_is_not_destroyed_while_its_volume_cannot_be_taken_from_it(land):
     work.succeed(land.editor, going)
     assert at_site(land) == {id: (10, None)}
     remove(land, id)
+    assert nothing_held()
+
+
+def test_a_volume_is_ours_and_never_counted_as_others_use(land):
+    def store():
+        with as_system():
+            found = Datastore.objects.get(name=land.site.datastore)
+            return found.claimed_gib, found.unmanaged_gib
+
+    before = store()
+    id = made(land, size_gib=500)
+    land.sync()
+    assert store() == (before[0] + 500, before[1])
+    vm = machine(land)
+    work.succeed(land.editor, attach(land, id, vm))
+    land.sync()
+    assert store()[1] == before[1]
+    work.succeed(land.editor, detach(land, id))
+    remove(land, id)
+    remove_vm(land, vm)
+    land.sync()
+    assert store() == before
     assert nothing_held()

@@ -155,6 +155,7 @@ class Wiring(Protocol):
     CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]]  # operation verb -> what takes it back
     SITE_OBSERVERS: Sequence[SiteObserver]
     EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]]  # site -> keys of the VMs that a complete look should show
+    VOLUMES: Sequence[Callable[[UUID], Mapping[str, tuple[int, bool]]]]  # see volumes_at
     ADOPTED_VMS: Sequence[
         Callable[[UUID], set[UUID]]
     ]  # site -> keys of the VMs there that are ours without our witness
@@ -182,6 +183,16 @@ def holders(kind: str, id: UUID, **which: Any) -> list[dict[str, Any]]:
 def expected_vms(site_id: UUID) -> frozenset[UUID]:
     """Keys of VMs that have been seen at a site and that nobody has asked to go."""
     return frozenset(key for ask in wiring().EXPECTED_VMS for key in ask(site_id))
+
+
+def volumes_at(site_id: UUID) -> Mapping[str, tuple[int, bool]]:
+    """A datastore's ref -> GiB of ours that lie there beside the VMs' own disks, and whether that changes just now."""
+    found: dict[str, tuple[int, bool]] = {}
+    for ask in wiring().VOLUMES:
+        for ref, (gib, moving) in ask(site_id).items():
+            known = found.get(ref, (0, False))
+            found[ref] = (known[0] + gib, known[1] or moving)
+    return found
 
 
 def adopted_vms(site_id: UUID) -> frozenset[UUID]:
