@@ -40,6 +40,7 @@ from .commands import (
     user,
     vm,
     vm_life,
+    volume,
     zone,
 )
 from .faults import Fault
@@ -87,6 +88,7 @@ for _name, _noun in (
     ("token", token.app),
     ("cluster", cluster.app),
     ("vm", vm.app),
+    ("volume", volume.app),
     ("address", address.app),
     ("placement", placement.app),
     ("allocation", allocation.app),
