@@ -15,7 +15,7 @@ from facet.operations.models import Operation
 from facet.rest.ids import uuid7
 from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot, Volume
 from infra import endpoints
-from infra.models import Addon, Flavor, Host, Image, Site, StorageClass, Zone
+from infra.models import Addon, Flavor, Host, Image, PhysicalNetwork, Site, StorageClass, Zone
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
@@ -73,6 +73,7 @@ def platform() -> tuple[Api, Ids]:
         Drain.objects.create(zone=zone, phase=DrainPhase.CANCELLED, ended_at=timezone.now())
     kinds = {
         "sites": Site, "zones": Zone, "hosts": Host, "drains": Drain, "storage-classes": StorageClass,
+        "site-networks": PhysicalNetwork,
         "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group, "users": User,
     }  # fmt: skip
     with as_system():

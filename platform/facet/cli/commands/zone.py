@@ -34,6 +34,16 @@ EndpointRange = Annotated[
         "--endpoint-range", metavar="FIRST-LAST", help="Addresses for clusters' endpoints.", show_default=False
     ),
 ]
+VlanRange = Annotated[
+    str | None,
+    typer.Option(
+        "--vlan-range", metavar="TAGS", help='For networks of projects, as "100-199,300".', show_default=False
+    ),
+]
+Switch = Annotated[
+    str | None,
+    typer.Option("--switch", metavar="NAME", help="What they are made on; else the only one.", show_default=False),
+]
 CPU_OVERCOMMIT = "vCPUs on a core."
 MEMORY_OVERCOMMIT = "Memory promised by memory there is."
 DRIFT_POLICY = "What was changed by hand at the site: report it, or repair it too."
@@ -101,6 +111,8 @@ def create(
         str | None,
         typer.Option("--drift-policy", metavar="report|repair", help=DRIFT_POLICY, show_default="report"),
     ] = None,
+    vlan_range: VlanRange = None,
+    switch: Switch = None,
     wait: Wait = False,
     timeout: Timeout = "",
     output: Output = Format.TABLE,
@@ -121,7 +133,7 @@ def create(
     }  # fmt: skip
     body |= _said(
         cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
-        drift_policy=drift_policy,
+        drift_policy=drift_policy, vlan_range=vlan_range, switch=switch,
     )  # fmt: skip
     session = Session(ctx, output)
     session.finish(
@@ -155,6 +167,8 @@ def update(
     drift_policy: Annotated[
         str | None, typer.Option("--drift-policy", metavar="report|repair", help=DRIFT_POLICY, show_default=False)
     ] = None,
+    vlan_range: VlanRange = None,
+    switch: Switch = None,
     datastore: Datastores = None,
     network: Networks = None,
     endpoint_range: EndpointRange = "",
@@ -166,7 +180,7 @@ def update(
     body = _said(
         cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
         datastores=datastore or None, networks=network or None, endpoint_range=endpoint_range or None,
-        drift_policy=drift_policy,
+        drift_policy=drift_policy, vlan_range=vlan_range, switch=switch,
     )  # fmt: skip
     if not body:
         raise Usage("What shall be other than it is? Say at least one option.")
@@ -192,6 +206,8 @@ def show(ctx: typer.Context, name: NameOrId, output: Output = Format.TABLE) -> N
         Column("memory overcommit", "memory_overcommit"),
         Column("failover hosts", "failover_hosts"),
         Column("drift policy", "drift_policy"),
+        Column("vlans", "vlan_range"),
+        Column("switch", "switch"),
         Column("id", "id"),
     ]
     session.printer.one(resolve.one(session.api, "zone", name), [*COLUMNS, *more])

@@ -25,7 +25,7 @@ class ServersField(serializers.ListField):
         super().__init__(child=Text(max_length=LONGEST_ADDRESS), max_length=MOST_SERVERS, **options)
 
 
-class NetworkRequest(StrictSerializer):
+class OwnNetworkRequest(StrictSerializer):
     """A network of the project's own in a zone. Its VLAN is the zone's to give."""
 
     name = NameField()
@@ -38,7 +38,7 @@ class NetworkRequest(StrictSerializer):
     dns = ServersField(required=False, default=list)
 
 
-class NetworkChange(StrictSerializer):
+class OwnNetworkChange(StrictSerializer):
     """What may change; it counts for VMs to come."""
 
     name = NameField(required=False)
@@ -53,7 +53,7 @@ class AppliedSerializer(serializers.Serializer):
     wanted = serializers.IntegerField(source="firewall_wanted")
 
 
-class NetworkSerializer(serializers.ModelSerializer):
+class OwnNetworkSerializer(serializers.ModelSerializer):
     """Needs `firewall_wanted` beside the row's own columns: see views.networks."""
 
     tenant = NamedSerializer(source="project.tenant")

@@ -18,7 +18,7 @@ from ..models import Firewall, Network
 from . import firewall, services
 from . import serializers as shapes
 
-ACCEPTED = accepted("network", shapes.NetworkSerializer)
+ACCEPTED = accepted("network", shapes.OwnNetworkSerializer)
 
 
 def networks() -> QuerySet[Network]:
@@ -33,7 +33,7 @@ def networks() -> QuerySet[Network]:
 
 def document(network: Network) -> dict[str, Any]:
     """A network as its own GET shows it."""
-    shown: dict[str, Any] = shapes.NetworkSerializer(networks().get(pk=network.pk)).data
+    shown: dict[str, Any] = shapes.OwnNetworkSerializer(networks().get(pk=network.pk)).data
     return shown
 
 
@@ -45,9 +45,9 @@ class ProjectNetworkEndpoint(Endpoint):
     """A project's own networks."""
 
     parent_model = Project
-    serializer_class = shapes.NetworkSerializer
+    serializer_class = shapes.OwnNetworkSerializer
     verbs = {"list": "network.read", "create": "network.write"}
-    requests = {"create": shapes.NetworkRequest}
+    requests = {"create": shapes.OwnNetworkRequest}
     answers = {"create": (202, ACCEPTED)}
     filter_fields = ("name", "phase")
 
@@ -68,9 +68,9 @@ class ProjectNetworkEndpoint(Endpoint):
 class NetworkEndpoint(Endpoint):
     """One network."""
 
-    serializer_class = shapes.NetworkSerializer
+    serializer_class = shapes.OwnNetworkSerializer
     verbs = {"retrieve": "network.read", "update": "network.write", "destroy": "network.write"}
-    requests = {"update": shapes.NetworkChange}
+    requests = {"update": shapes.OwnNetworkChange}
     answers = {"update": (202, ACCEPTED), "destroy": (202, ACCEPTED)}
 
     def get_queryset(self) -> QuerySet[Network]:
