@@ -140,6 +140,10 @@ def running(
         yield Vcsim(address, ca_file.read_text(), ca_file, username, password, process)
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # a large one takes its time to forget its files
+            process.kill()
+            process.wait(10)
         if process.stdout is not None:
             process.stdout.close()

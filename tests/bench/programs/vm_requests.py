@@ -189,7 +189,7 @@ def _quiet(vcsim: Vcsim) -> None:
             last, since = now, time.monotonic()
         return time.monotonic() - since > 20
 
-    stack.until(quiet, patience_s=300)
+    stack.until(quiet, patience_s=900)
 
 
 # --- carving -------------------------------------------------------------------------------------------------------
