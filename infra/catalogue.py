@@ -14,6 +14,7 @@ from facet.operations import engine, events
 from facet.rest.access import Actor
 from facet.rest.problems import InUse, Invalid, NameTaken
 
+from . import replicas
 from .models import Addon, Image, Site, Template
 
 KUBERNETES = "kubernetes"
@@ -36,6 +37,7 @@ def add_image(*, name: str, site: Site, template: str, framework: str, version: 
             image = Image.objects.create(name=name, site=site, template=rows[0], framework=framework, version=version)
     except IntegrityError:
         raise NameTaken(f"Site {site.name} has an image {name}.") from None
+    replicas.plan(site.id)
     events.record("image.add", by=by, kind="image", id=image.id, name=name, after={"version": version})
     return image
 
@@ -117,5 +119,7 @@ def delete_from_catalogue(found: Image | Addon, *, kind: str, by: Actor) -> None
     if holders:
         raise InUse(f"{len(holders)} VMs are being made of {found.name} now. Try again later.", holders=holders[:20])
     id, name = found.id, found.name
+    if isinstance(found, Image):
+        replicas.leave(found.replicas.all())
     found.delete()
     events.record(f"{kind}.delete", by=by, kind=kind, id=id, name=name)

@@ -15,13 +15,14 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import budgets, capacity, looks, outside, policies, privileges
+from . import budgets, capacity, looks, outside, policies, privileges, replicas
 from .drivers import base
 from .looks import AnotherSite, Look
-from .models import Endpoint, Host, HostState, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
+from .models import Endpoint, Host, HostState, ImageReplica, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
+REPLICAS_S = 1.0
 LOGIN_AGAIN_S = 60.0  # a vCenter locks an account after five wrong passwords in three minutes
 TRIES_BEFORE_AN_OPERATION_FAILS = 2
 ACTIONS = {
@@ -250,6 +251,7 @@ def _mirror_zone(turn: Turn, places: Places) -> Outcome:
         if same.phase in (ZonePhase.PENDING, ZonePhase.FAILED):
             Zone.objects.filter(pk=found.pk).update(phase=ZonePhase.ACTIVE)
         Zone.objects.filter(pk=found.pk).update(reason=None, observed_generation=found.generation)
+        replicas.plan(found.site_id, [found.id])
         operations.succeed("zone", found.id, generation=found.generation)
     return Again(settings.FACET_SYNC_S)
 
@@ -279,6 +281,9 @@ def _zone_refused(turn: Turn, found: Zone, reason: dict[str, Any]) -> Outcome:
 
 def _remove_zone(turn: Turn, places: Places) -> Outcome:
     found, driver = places.zone, places.driver
+    with turn.transaction():
+        if replicas.leave(ImageReplica.objects.filter(zone=found)):
+            return Again(REPLICAS_S)
     turn.renew()
     folder, pools = _known_places(places)
     turn.renew()

@@ -25,6 +25,8 @@ urlpatterns = [
     path("flavors/<uuid:pk>", views.FlavorEndpoint.as_view({"get": "retrieve"})),
     path("images", views.ImageEndpoint.as_view({"get": "list", "post": "create"})),
     path("images/<uuid:pk>", views.ImageEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
+    path("images/<uuid:parent_pk>/replicas", views.ImageReplicasEndpoint.as_view(LIST)),
+    path("image-replicas/<uuid:pk>", views.ImageReplicaEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
     path("addons", views.AddonEndpoint.as_view({"get": "list", "post": "create"})),
     path("addons/<uuid:pk>", views.AddonEndpoint.as_view({"get": "retrieve", "delete": "destroy"})),
     path("versions", views.VersionEndpoint.as_view({"get": "retrieve"})),

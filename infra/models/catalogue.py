@@ -25,6 +25,7 @@ class Template(models.Model):
     disk_gib = models.BigIntegerField()
     is_template = models.BooleanField(default=True)
     kind = models.CharField(max_length=16, blank=True, default="template", help_text="template, vm or library-item")
+    datastore_refs = models.JSONField(default=list, help_text="where it lies; empty: not known")
     present = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -81,7 +82,7 @@ class ImageReplica(models.Model):
     """An image's copy in a zone that cannot clone from its template. Its id is the copy's key at the site."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    image = models.ForeignKey(Image, models.PROTECT, related_name="replicas")
+    image = models.ForeignKey(Image, models.SET_NULL, null=True, related_name="replicas")
     zone = models.ForeignKey(Zone, models.PROTECT, related_name="image_replicas")
     phase = models.CharField(max_length=16, choices=ReplicaPhase, default=ReplicaPhase.PENDING)
     reason = models.JSONField(null=True)

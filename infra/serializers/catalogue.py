@@ -13,8 +13,10 @@ from ..models import (
     Addon,
     Flavor,
     Image,
+    ImageReplica,
+    ReplicaPhase,
 )
-from .forms import IMAGE_NAME, MANIFEST_BYTES, VERSION, Pattern, PlaceSerializer
+from .forms import IMAGE_NAME, MANIFEST_BYTES, VERSION, FaultReasonSerializer, Pattern, PlaceSerializer
 
 
 class FlavorSerializer(serializers.ModelSerializer):
@@ -55,6 +57,24 @@ class ImageRequest(StrictSerializer):
     template = Text(max_length=1024)
     framework = NameField(max_length=32, required=False, default="kubernetes")
     version = Pattern(VERSION, max_length=32)
+
+
+class ImageReplicaRequest(StrictSerializer):
+    zone = Text(max_length=63, help_text="name or id")
+
+
+class ImageReplicaSerializer(serializers.ModelSerializer):
+    """An image's copy in a zone whose hosts do not reach its template."""
+
+    image = PlaceSerializer(allow_null=True)
+    zone = PlaceSerializer()
+    phase = serializers.ChoiceField(choices=ReplicaPhase.choices)
+    reason = FaultReasonSerializer(allow_null=True)
+    datastore = serializers.CharField(source="datastore.name", allow_null=True, default=None)
+
+    class Meta:
+        model = ImageReplica
+        fields = ["id", "image", "zone", "phase", "reason", "datastore", "created_at"]
 
 
 class AddonSerializer(serializers.ModelSerializer):

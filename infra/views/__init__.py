@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .catalogue import AddonEndpoint, FlavorEndpoint, ImageEndpoint, VersionEndpoint
 from .receipts import Inspected, receipt
+from .replicas import ImageReplicaEndpoint, ImageReplicasEndpoint
 from .sites import (
     CheckEndpoint,
     DatastoreEndpoint,
@@ -29,6 +30,8 @@ __all__ = [
     "FlavorEndpoint",
     "HostEndpoint",
     "ImageEndpoint",
+    "ImageReplicaEndpoint",
+    "ImageReplicasEndpoint",
     "Inspected",
     "NetworkEndpoint",
     "SiteEndpoint",

@@ -26,6 +26,7 @@ import facet.workloads.volumes.reconcile
 import facet.workloads.volumes.services
 import facet.workloads.watching
 import infra.reconcile
+import infra.replicas
 import infra.services
 import scheduler.reconcile
 import scheduler.use
@@ -38,6 +39,7 @@ from tenants import isolation
 RECONCILERS: Mapping[str, Callable[[Turn], Outcome]] = {
     "site": infra.reconcile.site,
     "zone": infra.reconcile.zone,
+    "image-replica": infra.replicas.replica,
     "pool": scheduler.reconcile.pool,
     "reap": facet.workloads.watching.reap,
     "cluster": facet.clusters.reconcile.cluster,

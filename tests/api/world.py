@@ -15,7 +15,18 @@ from facet.operations.models import Operation
 from facet.rest.ids import uuid7
 from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot, Volume
 from infra import endpoints
-from infra.models import Addon, Flavor, Host, Image, PhysicalNetwork, Site, StorageClass, Zone
+from infra.models import (
+    Addon,
+    Flavor,
+    Host,
+    Image,
+    ImageReplica,
+    PhysicalNetwork,
+    ReplicaPhase,
+    Site,
+    StorageClass,
+    Zone,
+)
 from scheduler.models import Allocation, Move, MovePhase, ResourcePool
 from tenants import credentials
 from tenants.models import Group, Member, Project, Role, ServiceAccount, Tenant, Token, User
@@ -70,11 +81,13 @@ def platform() -> tuple[Api, Ids]:
     made(it.post("addons", addon))
     factories.group("staff", root)
     with as_system():
+        ImageReplica.objects.create(image=Image.objects.get(), zone=zone, phase=ReplicaPhase.FAILED)
         Drain.objects.create(zone=zone, phase=DrainPhase.CANCELLED, ended_at=timezone.now())
     kinds = {
         "sites": Site, "zones": Zone, "hosts": Host, "drains": Drain, "storage-classes": StorageClass,
         "site-networks": PhysicalNetwork,
-        "flavors": Flavor, "images": Image, "addons": Addon, "groups": Group, "users": User,
+        "flavors": Flavor, "images": Image, "image-replicas": ImageReplica, "addons": Addon,
+        "groups": Group, "users": User,
     }  # fmt: skip
     with as_system():
         return it, {kind: [model.objects.values_list("id", flat=True)[0]] for kind, model in kinds.items()}

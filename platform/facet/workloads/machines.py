@@ -18,6 +18,7 @@ from django.utils import timezone
 from facet.operations import inflight
 from facet.operations.engine import ComeAgain, Turn
 from facet.operations.wakeups import wake
+from infra import replicas
 from infra.drivers import base
 from infra.models import Site
 from scheduler import ledger
@@ -172,11 +173,12 @@ def _pool_ref(held: Allocation) -> str | None:
 def _specs(
     vms: Sequence[VM], where: Mapping[UUID, Allocation], metadata: Mapping[UUID, str], folders: Mapping[UUID, str]
 ) -> list[base.VmSpec]:
+    copies = replicas.refs([(vm.image_id, vm.zone_id) for vm in vms])
     specs = [
         base.VmSpec(
             key=vm.id,
             name=vm.name,
-            template_ref=vm.image.template.ref if vm.image is not None else "",
+            template_ref=copies.get((vm.image_id, vm.zone_id)) or (vm.image.template.ref if vm.image else ""),
             source_key=vm.source_id,
             source_snapshot=vm.source_snapshot_id,
             guest_id=vm.guest_id,
