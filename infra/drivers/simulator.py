@@ -219,15 +219,14 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes,
         return outcomes
 
     def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
-        if isinstance(rule, HostRule):
-            raise Refused("This layer does not do that yet.", code="not_supported")
-        self._way.ask("rule", name=rule.name, vm_keys=[str(key) for key in rule.vm_keys])
+        more: Document = {"host_refs": list(rule.host_refs), "must": rule.must} if isinstance(rule, HostRule) else {}
+        self._way.ask("rule", name=rule.name, vm_keys=[str(key) for key in rule.vm_keys], **more)
 
     def ensure_no_rule(self, name: str) -> None:
         self._way.ask("no_rule", name=name)
 
     def rules(self) -> tuple[RuleFacts, ...]:
-        return ()
+        return tuple(_rule(one) for one in self._way.ask("rules")["rules"])
 
     def console_log(self, key: UUID) -> str:
         return str(self._way.ask("console", key=str(key))["text"])
@@ -272,6 +271,11 @@ def _differences(spec: VmSpec, seen: Document) -> Document:
     if unpacked(seen["metadata"], METADATA) != metadata or metadata is None:
         changes["extra"] = {} if metadata is None else packed(METADATA, metadata)
     return changes
+
+
+def _rule(one: Document) -> RuleFacts:
+    keys = tuple(UUID(key) for key in one["vm_keys"])
+    return RuleFacts(**one | {"vm_keys": keys, "host_refs": tuple(one["host_refs"])})
 
 
 def _task(task: Document | None) -> TaskFacts:

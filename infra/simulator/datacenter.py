@@ -100,6 +100,7 @@ class Datacenter:
             "no_pool": places.no_pool,
             "rule": places.rule,
             "no_rule": places.no_rule,
+            "rules": places.rules,
             "switches": networks.switches,
             "network": networks.ensure,
             "no_network": networks.remove,

@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.drivers.base import DriverError, NotReady, Refused, Unreachable
 
-READS = ("about", "inventory", "changes", "poll", "find", "console", "volumes", "policies", "privileges")
+READS = ("about", "inventory", "changes", "poll", "find", "console", "volumes", "policies", "privileges", "rules")
 OF_SNAPSHOTS = ("snapshot", "no_snapshot", "revert")
 OF_VMS = ("clone", "reconfigure", "power_on", "power_off", "suspend", "shut_down", "resize", "move", "destroy")
 TASKS = (*OF_VMS, *OF_SNAPSHOTS)

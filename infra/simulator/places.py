@@ -107,17 +107,36 @@ class Places:
 
     # --- rules -----------------------------------------------------------------------------------------------------
 
-    def rule(self, name: str, vm_keys: Iterable[str]) -> Document:
-        """The VMs of these keys that are there stay apart; a rule of fewer than two is none."""
+    def rule(
+        self, name: str, vm_keys: Iterable[str], host_refs: Iterable[str] | None = None, must: bool = True
+    ) -> Document:
+        """The VMs of these keys that are there stay apart, a rule of fewer than two is none; or on these hosts."""
         there = sorted({key for key in vm_keys if key in self._state.keys})
-        if len(there) < 2:
+        hosts = sorted(known(self._state.hosts, ref, "host").ref for ref in host_refs or ())
+        if len(there) < (2 if host_refs is None else 1):
             return self.no_rule(name)
-        known_rule = self._state.rules.get(name)
-        if known_rule is None or known_rule.vm_keys != there:
+        wanted = Rule(name, there, hosts, bool(must))
+        if self._state.rules.get(name) != wanted:
             self._refuse("rule", name)
             with self._state.writing(by_call=True):
-                self._state.put(Rule(name, there))
+                self._state.put(wanted)
         return {}
+
+    def rules(self) -> Document:
+        """Each once for every vSphere cluster where VMs of it stand."""
+        return {"rules": [told for rule in self._state.rules.values() for told in self._told(rule)]}
+
+    def _told(self, rule: Rule) -> Iterable[Document]:
+        state = self._state
+        standing = {key: vm for key in rule.vm_keys if (vm := state.vm(key)) is not None}
+        for compute in sorted({state.hosts[vm.host].compute for vm in standing.values()}):
+            yield {
+                "name": rule.ref,
+                "kind": "hosts" if rule.hosts else "apart",
+                "compute_ref": compute,
+                "vm_keys": [key for key, vm in standing.items() if state.hosts[vm.host].compute == compute],
+                "host_refs": [ref for ref in rule.hosts if state.hosts[ref].compute == compute],
+            }
 
     def no_rule(self, name: str) -> Document:
         rule = self._state.rules.get(name)

@@ -149,10 +149,12 @@ class Vm:
 
 @dataclass
 class Rule:
-    """Anti-affinity: keep these VMs apart. Its name is its ref."""
+    """Keep these VMs apart; or, where it names hosts, on these. Its name is its ref. Nobody here acts on it."""
 
     ref: str
     vm_keys: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
+    must: bool = True
 
 
 @dataclass

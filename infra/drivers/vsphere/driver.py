@@ -119,15 +119,17 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
         return vms.ensure_no_vms(self._finder, keys)
 
     def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
+        machines = list(self._finder.find(rule.vm_keys).values())
         if isinstance(rule, HostRule):
-            raise Refused("This layer does not do that yet.", code="not_supported")
-        rules.ensure_rule(self._session, rule, list(self._finder.find(rule.vm_keys).values()))
+            rules.ensure_host_rule(self._session, rule, machines)
+        else:
+            rules.ensure_rule(self._session, rule, machines)
 
     def ensure_no_rule(self, name: str) -> None:
         rules.ensure_no_rule(self._session, name)
 
     def rules(self) -> tuple[RuleFacts, ...]:
-        return ()
+        return rules.rules(self._session)
 
     def console_log(self, key: UUID) -> str:
         """vCenter keeps no console text: what a guest writes goes to its screen, or to a serial port of its own."""
