@@ -18,7 +18,19 @@ from facet.rest.access import SYSTEM
 from . import budgets, capacity, looks, outside, policies, privileges, replicas
 from .drivers import base
 from .looks import AnotherSite, Look
-from .models import Endpoint, Host, HostState, ImageReplica, Installation, Site, SitePhase, StorageClass, Vlan, Zone, ZonePhase
+from .models import (
+    Endpoint,
+    Host,
+    HostState,
+    ImageReplica,
+    Installation,
+    Site,
+    SitePhase,
+    StorageClass,
+    Vlan,
+    Zone,
+    ZonePhase,
+)
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
