@@ -104,6 +104,7 @@ class Ask:
     pools: tuple[UUID, ...] = ()
     networks: tuple[UUID, ...] = ()
     every_network: tuple[UUID, ...] = ()
+    every_datastore: tuple[UUID, ...] = ()  # of its volumes, beside that of its own disk: the host must reach them all
     storage_class: str | None = None
     group: Group | None = None
     require: tuple[Label, ...] = ()  # labels that the host must carry
@@ -134,6 +135,7 @@ _KIND = attrgetter(
     "pools",
     "networks",
     "every_network",
+    "every_datastore",
     "storage_class",
     "group",
     "require",

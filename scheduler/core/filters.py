@@ -48,6 +48,14 @@ def reaches_a_datastore(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     return found
 
 
+def reaches_its_volumes(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
+    if not ask.every_datastore:
+        return None
+    all_ = frozenset(ask.every_datastore)
+    found: Mask = np.array([all_.issubset(host.datastores) for host in fleet.hosts], np.bool_)
+    return found
+
+
 def reaches_a_network(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if not ask.networks and not ask.every_network:
         return None
@@ -91,6 +99,7 @@ FILTERS: Sequence[Filter] = (
     Filter("cpu", "too few vCPUs free", enough_cpu),
     Filter("memory", "too little memory free", enough_memory),
     Filter("datastore", "no reachable datastore of this storage class has the space", reaches_a_datastore),
+    Filter("volumes", "cannot reach the datastores of its volumes", reaches_its_volumes),
     Filter("network", "cannot reach the network", reaches_a_network),
     Filter("labels", "lacks a required label", carries_labels),
     Filter("anti_affinity", "already has a member of the group that must stay apart", keeps_apart),

@@ -8,9 +8,12 @@ import pytest
 from django.db import connection
 
 from facet.operations.models import Wakeup
+from facet.rest.problems import Conflict
+from facet.workloads.maintenance import plan
 from facet.workloads.models import Volume
-from infra.models import Datastore
-from scheduler.models import VolumeClaim
+from infra.models import Datastore, Host
+from scheduler import ledger
+from scheduler.models import Allocation, VolumeClaim
 from tests import ground, room, work
 from tests.factories import as_system
 
@@ -247,3 +250,28 @@ def test_a_volume_is_ours_and_never_counted_as_others_use(land):
     land.sync()
     assert store() == before
     assert nothing_held()
+
+
+def test_a_drain_moves_a_vm_only_where_its_volume_is_reached(land):
+    """Of the other hosts one mounts a second datastore, on which the volume lies."""
+    id, vm = made(land), machine(land)
+    with as_system():
+        held = Allocation.objects.select_related("host").get(holder=vm, released=None)
+        others = Host.objects.filter(zone=held.zone_id).exclude(pk=held.host_id).order_by("name")
+        claim = VolumeClaim.objects.get(holder=id, released=None)
+        lone = Datastore.objects.create(
+            site=claim.datastore.site, ref="lone", name="lone", capacity_gib=50, free_gib=50, limit_gib=50
+        )
+        lone.zones.add(held.zone)
+        VolumeClaim.objects.filter(pk=claim.pk).update(datastore=lone)
+        Volume.objects.filter(pk=id).update(wanted_by_id=vm, attached_to=vm)
+        reached = [held.host, others.last()]
+        for host in reached:
+            Host.objects.filter(pk=host.pk).update(datastore_refs=[*host.datastore_refs, "lone"])
+        leaving = plan.read(held.zone, held.host)
+        found = plan.relocate(leaving, ledger.look(full=True))
+        assert [one.host_id for one in found.moved] == [others.last().id]
+        Host.objects.filter(pk=others.last().pk).update(datastore_refs=[])
+        with pytest.raises(Conflict) as refused:
+            plan.prove(plan.read(held.zone, held.host))
+    assert refused.value.code == "no_room"

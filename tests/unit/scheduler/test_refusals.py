@@ -57,18 +57,20 @@ def test_each_filter_counts_the_hosts_that_it_removed() -> None:
         host(5, networks=()),
         host(6, labels={"rack": "b"}),
         host(7, labels={"rack": "a"}),
+        host(8, datastores=(STORES[2],)),
     ]
     wanted = ask(
         vcpu=2,
         memory_mib=2,
         disk_gib=5,
         networks=(NETWORKS[0],),
+        every_datastore=(STORES[0],),
         require=(("rack", "a"),),
         group=apart(members=(HOSTS[7],)),
     )
-    answer = refused([wanted], fleet(rows, [store(0, 5), store(1, 4)]))
+    answer = refused([wanted], fleet(rows, [store(0, 5), store(1, 4), store(2, 5)]))
     assert removed(answer) == {rule.name: 1 for rule in FILTERS if rule.name != "affinity"}
-    assert [reason.left_hosts for reason in answer.reasons] == [7, 6, 5, 4, 3, 2, 1, 0, 0]
+    assert [reason.left_hosts for reason in answer.reasons] == [8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
     assert all(reason.sentence for reason in answer.reasons)
 
 

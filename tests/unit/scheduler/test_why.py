@@ -20,7 +20,7 @@ def test_why_tells_the_filters_the_score_and_the_next_best() -> None:
     (why,) = whys([ask()], there)
     assert why["policy"] == "pack"
     assert why["hosts"] == 3
-    assert [step["left"] for step in why["filters"]] == [3, *[2] * 8]
+    assert [step["left"] for step in why["filters"]] == [3, *[2] * 9]
     assert why["score"] == {"members": 0, "labels": 0, "guarantee": 2, "usage": 0.492}
     assert why["next_best"] == {
         "host": str(HOSTS[1]),

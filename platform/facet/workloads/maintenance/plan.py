@@ -26,6 +26,7 @@ from tenants.models import Project, Quota
 
 from .. import nics
 from ..models import VM
+from ..volumes import lying
 
 MOST_TOLD = 100
 RESOURCES = ("vcpu", "memory_mib", "storage_gib", "vms")
@@ -69,13 +70,19 @@ def read(zone: Zone, host: Host | None) -> Leaving:
 
 
 def on_their_networks(holders: Sequence[Holder]) -> list[Holder]:
-    """With the networks that each is on as those that its host must reach, every one of them."""
+    """With the networks that each is on, and where its volumes lie: what its host must reach, every one of them."""
     keys = [one.key for one in holders]
     known = {
         id: () if net is None else (net,) for id, net in VM.objects.filter(pk__in=keys).values_list("id", "network_id")
     }
     known |= nics.networks_of(keys)
-    return [_on_networks(one, known[one.key]) if one.key in known else one for one in holders]
+    found = [_on_networks(one, known[one.key]) if one.key in known else one for one in holders]
+    volumes = lying.beneath(keys)
+    return [_with_volumes(one, volumes[one.key]) if one.key in volumes else one for one in found]
+
+
+def _with_volumes(one: Holder, ids: tuple[UUID, ...]) -> Holder:
+    return replace(one, core=replace(one.core, ask=replace(one.core.ask, every_datastore=ids)))
 
 
 def _on_networks(one: Holder, ids: tuple[UUID, ...]) -> Holder:
