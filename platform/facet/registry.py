@@ -11,6 +11,7 @@ import facet.clusters.reconcile
 import facet.clusters.scaling
 import facet.clusters.services
 import facet.clusters.use
+import facet.clusters.witness
 import facet.workloads.maintenance.reconcile
 import facet.workloads.maintenance.services
 import facet.workloads.networks.firewall
@@ -62,7 +63,11 @@ CANCELLERS: Mapping[str, Callable[[Operation, Actor], None]] = {
     "host.drain": facet.workloads.maintenance.services.cancel,
     "zone.drain": facet.workloads.maintenance.services.cancel,
 }
-SITE_OBSERVERS: Sequence[SiteObserver] = (facet.workloads.watching.observe, scheduler.reconcile.observe)
+SITE_OBSERVERS: Sequence[SiteObserver] = (
+    facet.workloads.watching.observe,
+    scheduler.reconcile.observe,
+    facet.clusters.witness.observe,  # after the allocations have followed
+)
 EXPECTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.expected,)
 VOLUMES: Sequence[Callable[[UUID], Mapping[str, tuple[int, bool]]]] = (facet.workloads.volumes.lying.at,)
 ADOPTED_VMS: Sequence[Callable[[UUID], set[UUID]]] = (facet.workloads.watching.adopted,)

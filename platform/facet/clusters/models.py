@@ -61,6 +61,7 @@ class Cluster(Owned, models.Model):
     token_sealed = models.BinaryField(help_text="the bootstrap token, sealed for cluster:<id>")
     phase = models.CharField(max_length=16, choices=ClusterPhase, default=ClusterPhase.PENDING)
     reason = models.JSONField(null=True)
+    broken_rules = models.JSONField(default=list, help_text="group, host and nodes that share it; see witness.py")
     initialized_at = models.DateTimeField(null=True, help_text="when its API first answered; never unset")
     addons_at = models.DateTimeField(null=True, help_text="when its add-ons were applied")
     simulated = models.BooleanField(default=False)

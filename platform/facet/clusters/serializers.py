@@ -187,6 +187,14 @@ class NetworkSerializer(serializers.Serializer):
     service_cidr = serializers.CharField()
 
 
+class BrokenRuleSerializer(serializers.Serializer):
+    """Nodes that must not share a host, and do, as the site shows it."""
+
+    group = serializers.CharField(help_text="control-planes, or the name of a node pool")
+    host = serializers.CharField()
+    nodes = serializers.ListField(child=serializers.CharField())
+
+
 class ClusterSerializer(serializers.ModelSerializer):
     """Needs `zone_names` in its context."""
 
@@ -199,13 +207,14 @@ class ClusterSerializer(serializers.ModelSerializer):
     control_planes = serializers.SerializerMethodField()
     node_pools = NodePoolSerializer(many=True)
     network = serializers.SerializerMethodField()
+    broken_rules = BrokenRuleSerializer(many=True)
 
     class Meta:
         model = Cluster
         fields = [
             "id", "name", "tenant", "project", "framework", "version", "phase", "reason", "zones", "endpoint",
-            "control_planes", "node_pools", "network", "simulated", "observed_version", "observed_at", "initialized_at",
-            "created_at", "delete_asked_at", "generation", "observed_generation",
+            "control_planes", "node_pools", "network", "broken_rules", "simulated", "observed_version", "observed_at",
+            "initialized_at", "created_at", "delete_asked_at", "generation", "observed_generation",
         ]  # fmt: skip
 
     def get_zones(self, cluster: Cluster) -> list[str]:
