@@ -14,6 +14,7 @@ KNOWN: dict[str, Any] = {
     "site": "dc1",
     "selector": {"vsphere_cluster": "rack-3"},
     "datastores": ["ssd-1"],
+    "cidr": "10.9.0.0/24",
     "driver": "vsphere",
     "endpoint": "https://127.0.0.1:9/sdk",
     "username": "root",
@@ -35,6 +36,7 @@ def valid(call: Call) -> dict[str, Any]:
         "quota": {"limits": LIMITS.get(first)},
         "node-pools": {"size": 2},
         "resize": {"vcpu": 2},
+        "offers": {"all": True},
         "what-if": {"kind": "drain_zone"},
         "transfer": {"to": described.ANY_ID, "vcpu": 1},
     }.get(last, {})

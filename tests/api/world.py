@@ -14,7 +14,7 @@ from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
 from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot, Volume
-from infra import endpoints
+from infra import endpoints, vlans
 from infra.models import (
     Addon,
     Flavor,
@@ -70,10 +70,12 @@ def platform() -> tuple[Api, Ids]:
     hosts = [sites.host(number, rack=rack, cpu_cores=64, memory_mib=262144) for number, rack in racks.items()]
     site = sites.registered(found=sites.world(hosts))
     zone = sites.carved(site)
-    sites.carved(site, "az2", rack=2)
+    second = sites.carved(site, "az2", rack=2)
     with as_system():
         Zone.objects.filter(pk=zone.pk).update(endpoint_range=RANGE)
         endpoints.change_range(zone, RANGE)
+        vlans.change_range(zone, "100-199")
+        vlans.change_range(second, "200-299")
     image = {"name": "kube", "site": "dc1", "template": "kube-v1.34", "version": "v1.34.2"}
     addon = {"name": "facet-cni", "kind": "cni", "version": "v1", "manifest": ground.CNI.read_text()}
     made(it.post("images", image))

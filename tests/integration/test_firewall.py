@@ -43,17 +43,17 @@ def at_site(shown):
 
 
 def test_a_projects_rules_are_what_the_layer_has(land):
-    assert land.editor.get(f"{land.project}/firewall").body == {"rules": [], "generation": 0}
+    assert land.editor.get(f"{land.project}/firewall").body == {"rules": [], "generation": 1}
     before = network(land)
-    assert (at_site(before), before["firewall"]) == ((), {"applied_generation": 0, "wanted": 0})
+    assert (at_site(before), before["firewall"]) == ((), {"applied_generation": 1, "wanted": 1})
     asked = put(land, SSH, NOTHING)
-    assert asked["firewall"]["generation"] == 1
+    assert asked["firewall"]["generation"] == 2
     ended = work.succeed(land.editor, asked)
     assert (ended["verb"], ended["done"], ended["total"]) == ("firewall.set", 1, 1)
     after = network(land, "dmz", "10.8.0.0/24")
     for shown in (before, after):
         found = land.editor.get(f"networks/{shown['id']}").body
-        assert found["firewall"] == {"applied_generation": 1, "wanted": 1}
+        assert found["firewall"] == {"applied_generation": 2, "wanted": 2}
         assert found["isolation"] == "stateless-acl"
         assert at_site(found) == AT_SITE
 
@@ -101,9 +101,9 @@ def test_what_was_changed_by_hand_is_put_right_at_the_next_look(land):
 
 def test_who_saw_an_older_firewall_is_told(land):
     work.succeed(land.editor, put(land, SSH))
-    refused = put(land, NOTHING, If_Match='"0"')
-    assert (refused.status, refused["current"]["generation"]) == (412, 1)
-    assert put(land, NOTHING, If_Match='"1"').status == 202
+    refused = put(land, NOTHING, If_Match='"1"')
+    assert (refused.status, refused["current"]["generation"]) == (412, 2)
+    assert put(land, NOTHING, If_Match='"2"').status == 202
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_a_rule_that_means_nothing_is_refused_by_its_field(land, rule, field):
     refused = put(land, NOTHING | rule)
     assert refused.status == 422, refused
     with as_system():
-        assert not Firewall.objects.filter(generation__gt=0).exists()
+        assert not Firewall.objects.filter(generation__gt=1).exists()

@@ -8,7 +8,7 @@ from uuid import UUID
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from facet.rest.endpoint import Endpoint
+from facet.rest.endpoint import Endpoint, etag
 from facet.rest.fields import StrictSerializer, Text, Truth
 from facet.rest.problems import Invalid
 from infra import offers
@@ -40,6 +40,7 @@ class OfferSerializer(serializers.Serializer):
     name = serializers.CharField()
     all = serializers.BooleanField()
     tenants = PlaceSerializer(many=True)
+    generation = serializers.IntegerField()
 
 
 class SiteNetworkOfferEndpoint(Endpoint):
@@ -52,22 +53,31 @@ class SiteNetworkOfferEndpoint(Endpoint):
 
     def retrieve(self, request: Any, **kwargs: Any) -> Response:
         """To all tenants, or to which."""
-        return Response(_shown(self.get_object()))
+        found = offers.Offer.of(self.get_object())
+        return Response(_shown(found), headers={"ETag": etag(found)})
 
     def update(self, request: Any, **kwargs: Any) -> Response:
         """Lend it to all tenants or to these alone. VMs that stand on it stay; new ones of others come no more."""
         data = self.valid()
         changed = offers.offer(
-            network=self.get_object(), to_all=data["all"], tenants=_ids(data["tenants"]), by=self.access.actor
-        )
+            network=self.get_object(), to_all=data["all"], tenants=_ids(data["tenants"]), by=self.access.actor,
+            check=lambda found: self.check_if_match(found, _shown),
+        )  # fmt: skip
         return Response(_shown(changed))
 
 
-def _shown(network: PhysicalNetwork) -> dict[str, Any]:
-    chosen = Tenant.objects.filter(pk__in=offers.tenants_of(network), deleted_at=None).order_by("name")
+def _shown(offer: offers.Offer) -> dict[str, Any]:
+    network = offer.network
+    chosen = Tenant.objects.filter(pk__in=offer.tenants, deleted_at=None).order_by("name")
     tenants = [{"id": one.id, "name": one.name} for one in chosen]
     found: dict[str, Any] = OfferSerializer(
-        {"id": network.id, "name": network.name, "all": network.offered_to_all, "tenants": tenants}
+        {
+            "id": network.id,
+            "name": network.name,
+            "all": network.offered_to_all,
+            "tenants": tenants,
+            "generation": offer.generation,
+        }
     ).data
     return found
 

@@ -104,7 +104,7 @@ class RuleSerializer(StrictSerializer):
 class FirewallRequest(StrictSerializer):
     """All rules of a project, in order; they replace those that it has."""
 
-    rules = RuleSerializer(many=True, max_length=MOST_RULES)
+    rules = serializers.ListField(child=RuleSerializer(), max_length=MOST_RULES)
 
 
 class FirewallSerializer(serializers.ModelSerializer):

@@ -42,7 +42,7 @@ def wake_network(network: Network) -> None:
 def hold_project(project: Project) -> Firewall:
     """Whoever changes which networks a project has, or its rules, holds this row: they take turns."""
     owner = {"project_id": project.id, "tenant_id": project.tenant_id}
-    Firewall.objects.bulk_create([Firewall(**owner, generation=0)], ignore_conflicts=True)
+    Firewall.objects.bulk_create([Firewall(**owner)], ignore_conflicts=True)
     return Firewall.objects.select_for_update(no_key=True).get(pk=project.id)
 
 

@@ -112,7 +112,7 @@ class FirewallEndpoint(Endpoint):
         return self.shown(self.get_queryset().first() or self._none())
 
     def _none(self) -> Firewall:
-        return Firewall(project=self.parent, tenant_id=self.parent.tenant_id, generation=0)
+        return Firewall(project=self.parent, tenant_id=self.parent.tenant_id)
 
     def update(self, request: Any, **kwargs: Any) -> Response:
         """Replace all rules; the operation ends when every network has them. Rules have no memory where the layer's
