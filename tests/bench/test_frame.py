@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.bench import frame, vsphere
-from tests.bench.programs import vm_requests
+from tests.bench.programs import sync, vm_requests
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {
@@ -77,6 +78,13 @@ def test_the_vm_request_bench_says_what_it_measures(monkeypatch):
     assert found["vsphere.request_full_reads.vms4"]["value"] == 0
     assert found["vsphere.request_calls_per_vm.vms4"]["value"] > 4
     assert found["vsphere.first_vm_s.beside_flood_of_60"]["ratio"] > 0
+
+
+def test_the_sync_bench_is_registered():
+    """It is one of the vSphere suite's, at the size that the issue names."""
+    assert (sync.HOSTS, sync.VMS) == (1000, 10_000)
+    assert vsphere.sync is sync
+    assert "sync.rows" in inspect.getsource(vsphere.rows)
 
 
 @pytest.mark.parametrize("name", frame.available())

@@ -23,7 +23,7 @@ from pyVmomi import vim
 from infra.drivers.base import Connection, FolderSpec, InFlight, NotReady, PoolPart, PoolSpec, Power, VmFacts, VmSpec
 from infra.drivers.extraconfig import USERDATA, packed
 from infra.drivers.vsphere.driver import VsphereDriver
-from tests.bench.programs import vm_requests
+from tests.bench.programs import sync, vm_requests
 from tests.vcsim import run
 
 NODES, AT_ONCE, TURNS = 50, 8, 3
@@ -47,6 +47,7 @@ def rows(nodes: int = NODES, turns: int = TURNS) -> list[dict[str, Any]]:
         driver.close()
     ours, peer = statistics.median(ours_s), statistics.median(bare_s)
     return [
+        *sync.rows(),
         *vm_requests.rows(bare_request),
         {
             "name": f"vsphere.vm_phase_s.nodes{nodes}",

@@ -1,4 +1,4 @@
-"""A full sync of a large vCenter: what Facet takes to read and write down all of it, beside a bare read of the same.
+"""A full sync of a large vCenter: what Facet takes to read all of it and write it down, beside a bare read of the same.
 
 Both run against one simulated vCenter, alternating; ours includes the database, where all is known from a first look.
 The bare program asks the PropertyCollector for the same properties and keeps nothing.
@@ -6,46 +6,36 @@ The bare program asks the PropertyCollector for the same properties and keeps no
 
 from __future__ import annotations
 
-import ssl
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import vim, vmodl
-
-from infra import inventory
-from infra.drivers.base import Connection
-from infra.drivers.vsphere.driver import VsphereDriver
-from infra.drivers.vsphere.inventory import EVERYTHING
-from infra.models import Site
-from tests import conftest, sites
-from tests.factories import as_system
+from tests.bench.programs import our_stack
 from tests.vcsim import run
 
+ROOT = Path(__file__).resolve().parents[3]
 HOSTS, VMS, TURNS = 1000, 10_000, 3
+PORT = 8741
 AIM = 1.5
-Collector = vmodl.query.PropertyCollector
 
 
 def rows(hosts: int = HOSTS, vms: int = VMS, turns: int = TURNS) -> list[dict[str, Any]]:
-    flags = ("-hosts", str(hosts), "-vms", str(vms), "-standalone-hosts", "0")
-    with tempfile.TemporaryDirectory() as folder, run.running(Path(folder), *flags) as vcsim:
-        driver = VsphereDriver(
-            Connection("vsphere", vcsim.endpoint, vcsim.username, vcsim.password, vcsim.ca_pem, "bench")
-        )
-        bare = Bare(vcsim)
-        site = sites.registered(found=driver.inventory())
-        ours_s, bare_s = [], []
-        for _ in range(turns):
-            ours_s.append(_timed(lambda: whole(site, driver)))
-            bare_s.append(_timed(bare.read))
-        driver.close()
-        bare.close()
-    ours, peer = statistics.median(ours_s), statistics.median(bare_s)
+    flags = ("-hosts", str(hosts), "-vms", str(vms), "-standalone-hosts", "0", "-datastore-gib", "2000000")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "vcsim").mkdir()
+        (Path(folder) / "stack").mkdir()
+        with (
+            run.running(Path(folder) / "vcsim", *flags) as vcsim,
+            our_stack.running(Path(folder) / "stack", PORT) as stack,
+        ):
+            words = (vcsim.endpoint, str(vcsim.ca_file), vcsim.username, vcsim.password, str(turns))
+            found = _measured(stack.environ, words)
+            print(f"sync: {found}", file=sys.stderr)
+    ours, peer = statistics.median(found["ours_s"]), statistics.median(found["bare_s"])
     return [
         {
             "name": f"vsphere.sync.hosts{hosts}.vms{vms}",
@@ -60,40 +50,13 @@ def rows(hosts: int = HOSTS, vms: int = VMS, turns: int = TURNS) -> list[dict[st
     ]
 
 
-def whole(site: Site, driver: VsphereDriver) -> None:
-    """Read everything, and write down what differs."""
-    sites.observe(site, driver.inventory())
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-class Bare:
-    """pyVmomi, one container view and one read."""
-
-    def __init__(self, vcsim: run.Vcsim) -> None:
-        host, _, port = vcsim.address.partition(":")
-        context = ssl.create_default_context(cadata=vcsim.ca_pem)
-        self._si = SmartConnect(host=host, port=int(port), user=vcsim.username, pwd=vcsim.password, sslContext=context)
-
-    def read(self) -> int:
-        content = self._si.RetrieveContent()
-        view = content.viewManager.CreateContainerView(content.rootFolder, list(EVERYTHING), True)
-        step = Collector.TraversalSpec(name="view", type=vim.view.ContainerView, path="view", skip=False)
-        wanted = [Collector.PropertySpec(type=kind, pathSet=list(names)) for kind, names in EVERYTHING.items()]
-        start = Collector.ObjectSpec(obj=view, skip=True, selectSet=[step])
-        page = content.propertyCollector.RetrievePropertiesEx(
-            [Collector.FilterSpec(propSet=wanted, objectSet=[start])], Collector.RetrieveOptions()
-        )
-        found = 0
-        while page is not None:
-            found += len(page.objects)
-            page = content.propertyCollector.ContinueRetrievePropertiesEx(page.token) if page.token else None
-        view.DestroyView()
-        return found
-
-    def close(self) -> None:
-        Disconnect(self._si)
+def _measured(environ: dict[str, str], words: tuple[str, ...]) -> dict[str, list[float]]:
+    """In a process of its own, on the stack's database."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.programs.sync_inside", *words],
+        env=environ, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+    found: dict[str, list[float]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
