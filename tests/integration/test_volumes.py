@@ -11,7 +11,7 @@ from facet.operations.models import Wakeup
 from facet.rest.problems import Conflict
 from facet.workloads.maintenance import plan
 from facet.workloads.models import Volume
-from infra.models import Datastore, Host
+from infra.models import Datastore, Host, Site
 from scheduler import ledger
 from scheduler.models import Allocation, VolumeClaim
 from tests import ground, room, work
@@ -213,6 +213,28 @@ def test_a_vm_that_was_destroyed_by_hand_leaves_its_volume(land):
     remove_vm(land, vm)
     assert (shown(land, id)["vm"], shown(land, id)["attached_to"]) == (None, None)
     remove(land, id)
+    assert nothing_held()
+
+
+def test_a_volume_that_was_removed_by_hand_is_not_made_anew_empty(land):
+    id, vm = made(land), machine(land)
+    land.site.by_hand._post("v1/no_volume", {"keys": [id]})
+    assert problem(land, attach(land, id, vm)) == "volume_missing"
+    assert problem(land, land.editor.patch(f"volumes/{id}", {"size_gib": 20})) == "volume_missing"
+    assert at_site(land) == {}
+    assert (shown(land, id)["size_gib"], shown(land, id)["reason"]["code"]) == (10, "volume_missing")
+    room.check_books()
+    remove_vm(land, vm)
+    remove(land, id)
+    assert nothing_held()
+
+
+def test_a_site_without_the_privileges_takes_no_volume_and_no_network(land):
+    with as_system():
+        Site.objects.update(missing_privileges={"storage": ["Datastore.FileManagement"], "network": ["Host.Config"]})
+    network = {"name": "inside", "zone": land.zones[0], "cidr": "10.7.0.0/24"}
+    for answer in (ask(land), land.editor.post(f"{land.project}/networks", network)):
+        assert (answer.status, answer["code"]) == (409, "no_permission"), answer
     assert nothing_held()
 
 

@@ -15,8 +15,8 @@ from facet.operations.wakeups import wake
 from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
+from infra import privileges, vlans
 from infra import services as infra
-from infra import vlans
 from infra.models import Zone, ZonePhase
 from tenants import quota
 from tenants.models import Project
@@ -80,6 +80,7 @@ def _open_zone(name: str) -> Zone:
     zone = Zone.objects.select_for_update(no_key=True, of=("self",)).select_related("site").get(pk=found.pk)
     if zone.phase != ZonePhase.ACTIVE or zone.deleted_at is not None:
         raise Conflict(f"Zone {zone.name} takes nothing new: it is {zone.phase}.", code="zone_not_active")
+    privileges.require(zone.site, "network")
     return zone
 
 

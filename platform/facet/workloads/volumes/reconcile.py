@@ -31,6 +31,7 @@ from . import services
 TASKS_S, RETRY_S = 1.0, 15.0
 FINAL = machines.FINAL | {"shrinks", "attached", "not_supported", "no_room"}
 MEND = "Mend it at the site, then ask again."
+LOST = base.Refused("The site no longer shows it. An empty one is not made in its place.", code="volume_missing")
 STEPS = {
     services.CREATE: "The volume is made",
     services.GROW: "It grows",
@@ -105,6 +106,8 @@ def _come(scene: Scene) -> Outcome:
     if was.phase == ObjectPhase.FAILED and not was.ref:
         return Done()
     scene.turn.renew()
+    if was.ref and was.id not in scene.driver.find_volumes(scene.place):
+        return _refused(scene, LOST)
     spec = base.VolumeSpec(
         key=was.id, name=was.name, size_gib=was.size_gib, datastore_ref=scene.place[was.id], policy_ref=_policy(scene)
     )

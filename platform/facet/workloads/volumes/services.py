@@ -18,6 +18,7 @@ from facet.operations.wakeups import wake
 from facet.rest.access import Actor
 from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken, NotFound
+from infra import privileges
 from infra import services as infra
 from infra.models import Datastore, StorageClass, Zone, ZonePhase
 from scheduler import ledger
@@ -68,6 +69,7 @@ def open_zone(name: str, storage_class: str) -> Zone:
         raise Conflict(f"Zone {zone.name} takes nothing new: it is {zone.phase}.", code="zone_not_active")
     if storage_class and not StorageClass.objects.filter(zone=zone, name=storage_class).exists():
         raise Invalid({"storage_class": f"Zone {zone.name} has no storage class {storage_class}."})
+    privileges.require(zone.site, "storage")
     return zone
 
 
