@@ -100,6 +100,7 @@ class ReleaseEndpoint(Endpoint):
         self.valid()
 
         def read() -> tuple[VM, base.Driver]:
+            self._check(self.found)
             return self.found, adoption.driver_for(self.found)
 
         def decide(found: tuple[VM, base.Driver]) -> base.VmFacts | None:
