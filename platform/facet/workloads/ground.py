@@ -49,9 +49,7 @@ class Ground:
         return {zone_id: pool.id for zone_id, pool in self.pools.items()}
 
 
-def ground(
-    *, project: Project, zones: Sequence[str], image: str | None, flavor: str, storage_class: str
-) -> Ground:
+def ground(*, project: Project, zones: Sequence[str], image: str | None, flavor: str, storage_class: str) -> Ground:
     """The ground for a VM of this project. Raises Invalid naming the field, Conflict for what is not open.
 
     Zones by name or id; `image` "" is the newest at their site, None is none; `storage_class` "" any.

@@ -86,9 +86,7 @@ class VmRequest(StrictSerializer):
     image = Text(
         max_length=63, required=False, allow_blank=True, default="", help_text="left out: the site's newest image"
     )
-    clone_of = Text(
-        max_length=63, required=False, help_text="or a VM of the project, by name or id, at the same site"
-    )
+    clone_of = Text(max_length=63, required=False, help_text="or a VM of the project, by name or id, at the same site")
     snapshot = Text(max_length=63, required=False, help_text="of that VM, by name or id; left out: as it stands")
     empty = EmptyRequest(required=False, help_text="or nothing: hardware with an empty disk")
     placement = VmPlacementRequest(required=False)

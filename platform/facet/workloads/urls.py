@@ -2,15 +2,13 @@ from django.urls import path
 
 from . import act_views, address_views, adoption_views, drift_views, views
 from .maintenance import views as maintenance
-from .snapshots import views as snapshots
 from .networks import offer_views as offers
 from .networks import views as networks
+from .snapshots import views as snapshots
 from .volumes import views as volumes
 
 urlpatterns = [
-    path(
-        "projects/<uuid:parent_pk>/volumes", volumes.ProjectVolumeEndpoint.as_view({"get": "list", "post": "create"})
-    ),
+    path("projects/<uuid:parent_pk>/volumes", volumes.ProjectVolumeEndpoint.as_view({"get": "list", "post": "create"})),
     path(
         "volumes/<uuid:pk>",
         volumes.VolumeEndpoint.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"}),
