@@ -37,6 +37,9 @@ def valid(call: Call) -> dict[str, Any]:
         "node-pools": {"size": 2},
         "resize": {"vcpu": 2},
         "offers": {"all": True},
+        "storage-classes": {"datastores": ["ssd-1"]},
+        "volumes": {"size_gib": 50},
+        "attach": {"vm": "acme-db"},
         "what-if": {"kind": "drain_zone"},
         "transfer": {"to": described.ANY_ID, "vcpu": 1},
     }.get(last, {})

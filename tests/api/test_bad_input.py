@@ -136,7 +136,7 @@ def here():
     with as_system():
         Cluster.objects.update(phase=ClusterPhase.READY, initialized_at=timezone.now())
         own = VM.objects.filter(owner_kind=VM_KIND, project=acme.project)
-        own.update(phase=VmPhase.RUNNING)
+        own.update(phase=VmPhase.RUNNING, adopted=True)
         acme.ids["vms"] = list(own.values_list("id", flat=True))  # a cluster's machine takes nothing
     return it, platform | acme.whole | acme.ids
 
@@ -172,11 +172,15 @@ def test_bad_input_names_the_field_and_holds_nothing(here):
         before = after
     assert not faults, f"{len(faults)} of {tried}\n" + "\n".join(faults)
     for call in reversed(takers):  # tenants before projects: a project's pool is cut from its tenant's
+        if call.kind == "vms":
+            with as_system():
+                VM.objects.update(resizing=None)  # what the call before has asked of it
         answer = it.call(call.method, path_of(call, ids), valid(call))
         silent = call.path.endswith("/kubeconfig") and answer.status == 409  # nothing answers at its address
         alone = call.path.endswith("/transfer") and answer.status == 422 and list(answer["errors"]) == ["to"]
         nobodys = call.path.endswith("/adopt") and answer.status == 422 and list(answer["errors"]) == ["vm"]
-        if answer.status >= 300 and not silent and not alone and not nobodys:  # (no other pool, and no VM of another's)
+        there = call.path.endswith("/replicas") and answer.status == 409 and answer["code"] == "not_needed"
+        if answer.status >= 300 and not (silent or alone or nobodys or there):  # (no other pool, no VM of another's)
             faults.append(f"{call}: the valid body of these tests is none: {answer}")
     assert not faults, "\n".join(faults)
 

@@ -36,7 +36,7 @@ def test_a_console_log_is_shown_where_the_layer_has_one(land):
     assert (gone.status, gone["code"]) == (409, "no_console")
     land.site.by_hand.kill()
     away = land.editor.get(console)
-    assert (away.status, away["code"]) == (503, "site_unreachable")
+    assert (away.status, away["code"]) == (409, "site_unreachable")
 
 
 def test_a_layer_without_one_says_so(tmp_path):

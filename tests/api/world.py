@@ -40,7 +40,8 @@ POOL = PART | {"limit": {"vcpu": 100, "memory_mib": 262144}}
 MACHINE = {"zones": ["az1"]}
 CLUSTER = {"zones": ["az1"], "node_pools": [{"name": "workers", "size": 1}]}
 PROJECT_LIMITS = {
-    "vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10, "volumes": 10, "networks": 10,
+    "vcpu": 100, "memory_mib": 400_000, "storage_gib": 10_000, "vms": 100, "clusters": 10, "volumes": 10,
+    "networks": 10,
 }  # fmt: skip
 Ids = dict[str, list[UUID]]  # kind, as paths call it -> ids
 MOVING = ("tenants_token", "tenants_loginfailure", "django_session")  # tables that asking alone writes to

@@ -21,7 +21,7 @@ from facet.operations import services as operations
 from facet.operations.models import Inflight
 from facet.rest.access import Actor
 from facet.rest.fields import valid_name
-from facet.rest.problems import Conflict, InUse, Invalid, NameTaken, NotFound, Problem
+from facet.rest.problems import Conflict, InUse, Invalid, NameTaken, NotFound
 from infra import outside, unmanaged
 from infra.drivers import base
 from infra.models import Datastore, Host, UnmanagedVm, Zone
@@ -106,7 +106,7 @@ def _name(said: str, at_site: str) -> str:
 
 
 def look(found: Wish) -> base.VmFacts:
-    """As the site shows it now. No transaction is open. Raises Conflict, Problem 503."""
+    """As the site shows it now. No transaction is open. Raises Conflict, `site_unreachable` among others."""
     seen = facts(found.driver, found.key)
     if seen is None:
         raise Conflict(f"The site no longer shows {found.name}.", code="machine_missing")
@@ -121,7 +121,9 @@ def facts(driver: base.Driver, key: UUID) -> base.VmFacts | None:
     except base.Refused as refused:
         raise Conflict(f"The site refuses. {refused.reason}", code="site_refused") from None
     except base.DriverError:
-        raise Problem("The site of the zone does not answer.", code="site_unreachable", status=503) from None
+        raise Conflict(
+            "The site of the zone does not answer. Ask again when it does.", code="site_unreachable"
+        ) from None
 
 
 # --- ours ----------------------------------------------------------------------------------------------------------

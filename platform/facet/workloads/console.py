@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facet.rest.problems import Conflict, Problem
+from facet.rest.problems import Conflict
 from infra import outside
 from infra.drivers import base
 
@@ -19,10 +19,12 @@ def driver_for(vm: VM) -> base.Driver:
 
 
 def read(vm: VM, driver: base.Driver) -> str:
-    """Raises Conflict `no_console` with the reason, Problem 503 `site_unreachable`."""
+    """Raises Conflict: `no_console` with the reason, `site_unreachable`."""
     try:
         return driver.console_log(vm.id)
     except base.Refused as refused:
         raise Conflict(refused.reason, code="no_console") from None
     except base.DriverError:
-        raise Problem("The site of its zone does not answer.", code="site_unreachable", status=503) from None
+        raise Conflict(
+            "The site of its zone does not answer. Ask again when it does.", code="site_unreachable"
+        ) from None
