@@ -67,9 +67,8 @@ def test_one_that_fails_is_no_other_ones_and_may_be_asked_for_again(site, driver
     assert isinstance(made(driver, spec)[spec.key], TemplateFacts)
 
 
+@pytest.mark.parametrize("site", ["vsphere"], indirect=True)  # the simulator copies in no time
 def test_a_copy_in_flight_is_waited_for_and_not_begun_again(site, driver, connect, copies):
-    if site.kind == "simulator":
-        pytest.skip("the simulator copies in no time")
     spec = copies()
     with site.by_hand.clones_take(0.5):
         assert isinstance(driver.ensure_images([spec])[spec.key], InFlight)

@@ -91,9 +91,8 @@ def test_memory_goes_with_a_snapshot_where_it_was_asked_for(site, room, driver):
         assert room.right(driver.revert(vm.key, hot.key)).power is Power.ON
 
 
+@pytest.mark.parametrize("site", ["simulator"], indirect=True)  # vcsim takes a snapshot in no time
 def test_what_is_in_flight_is_not_begun_again(site, room, driver):
-    if site.kind != "simulator":
-        pytest.skip("vcsim takes a snapshot in no time")
     vm = room.vm()
     one, two = spec(vm, "one"), spec(vm, "two")
     site.by_hand.hand("latency", snapshot=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -77,7 +78,12 @@ class Look:
         return cls(properties.read_all(session, EVERYTHING), custom_attributes(session), digests)
 
     def hosts(self) -> tuple[HostFacts, ...]:
-        return tuple(host_facts(one, self._names, self._labels) for one in self._by_kind.get(vim.HostSystem, ()))
+        """Of the networks that a host names only those that there are: one that has just gone lingers on hosts."""
+        there = {network.ref for network in self.networks()}
+        found = (host_facts(one, self._names, self._labels) for one in self._by_kind.get(vim.HostSystem, ()))
+        return tuple(
+            replace(host, network_refs=tuple(ref for ref in host.network_refs if ref in there)) for host in found
+        )
 
     def datastores(self) -> tuple[DatastoreFacts, ...]:
         return tuple(datastore_facts(one) for one in self._by_kind.get(vim.Datastore, ()))

@@ -147,7 +147,7 @@ def test_each_inventory_sees_what_changed_since_the_last(vcenter, room, driver):
         ("NoPermission", "<privilegeId>VirtualMachine.Inventory.Create</privilegeId>", Refused, "no_permission"),
         ("InsufficientResourcesFault", "", Refused, "no_resources"),
         ("NoDiskSpace", "<file>x</file><datastore>LocalDS_0</datastore>", Refused, "no_space"),
-        ("InvalidState", "", Refused, "fault"),
+        ("InvalidState", "", Refused, "invalid_state"),
         ("TaskInProgress", "", NotReady, "not_ready"),
         ("ConcurrentAccess", "", NotReady, "not_ready"),
     ],
