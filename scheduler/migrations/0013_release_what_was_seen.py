@@ -1,4 +1,4 @@
-"""A release closes only the allocations that stood when it began: their hosts are the ones that it locked.
+"""A release closes only allocations on the hosts and datastores that it has locked: where its holders stood, or were going.
 
 A rival that held the lock may have released a holder and claimed for it again, on another host. That claim is a later
 one and stays; to take it back as well would lock its host out of turn (two such releases then wait in a circle).
@@ -10,25 +10,43 @@ DECLARED = """    give_back jsonb;
 begin
 """
 SEEN = """    give_back jsonb;
-    seen uuid[];
+    hosts uuid[];
+    stores uuid[];
 begin
-    select array_agg(a.id) into seen from scheduler_allocation a
-    where a.tenant_id = p_tenant and a.project_id = p_project and a.holder = any (p_holders) and a.released is null;
+    select array_agg(x.host_id), array_agg(x.datastore_id) into hosts, stores from (
+        select a.host_id, a.datastore_id from scheduler_allocation a
+        where a.tenant_id = p_tenant and a.project_id = p_project and a.holder = any (p_holders) and a.released is null
+        union all
+        select m.host_id, m.datastore_id from scheduler_move m
+        where m.tenant_id = p_tenant and m.project_id = p_project and m.holder = any (p_holders) and m.ended_at is null) x;
 """
 
-BY_HOLDER = """from scheduler_allocation a where a.tenant_id = p_tenant and a.project_id = p_project
+HOSTS_BY_HOLDER = """    perform 1 from infra_host where id in (
+            select a.host_id from scheduler_allocation a where a.tenant_id = p_tenant and a.project_id = p_project
                and a.holder = any (p_holders) and a.released is null
-            union"""
-BY_SEEN = """from scheduler_allocation a where a.id = any (seen)
-            union"""
+            union select m.host_id from scheduler_move m where m.tenant_id = p_tenant and m.project_id = p_project
+               and m.holder = any (p_holders) and m.ended_at is null)
+        order by id for no key update;"""
+HOSTS_SEEN = "    perform 1 from infra_host where id = any (hosts) order by id for no key update;"
 
-STILL_LIVE = """into gone from scheduler_allocation a
-    where a.tenant_id = p_tenant and a.project_id = p_project and a.holder = any (p_holders) and a.released is null;"""
-STILL_SEEN = """into gone from scheduler_allocation a
-    where a.id = any (seen) and a.released is null;"""
+STORES_BY_HOLDER = """    perform 1 from infra_datastore where id in (
+            select a.datastore_id from scheduler_allocation a where a.tenant_id = p_tenant and a.project_id = p_project
+               and a.holder = any (p_holders) and a.released is null
+            union select m.datastore_id from scheduler_move m where m.tenant_id = p_tenant and m.project_id = p_project
+               and m.holder = any (p_holders) and m.ended_at is null)
+        order by id for no key update;"""
+STORES_SEEN = "    perform 1 from infra_datastore where id = any (stores) order by id for no key update;"
 
-# Each text, and how often the function has it.
-CHANGES = ((DECLARED, SEEN, 1), (BY_HOLDER, BY_SEEN, 2), (STILL_LIVE, STILL_SEEN, 1))
+STILL_LIVE = """and a.holder = any (p_holders) and a.released is null;
+    select array_agg(m order"""
+STILL_THERE = """and a.holder = any (p_holders) and a.released is null
+       and a.host_id = any (hosts) and a.datastore_id = any (stores);
+    select array_agg(m order"""
+
+# Each text, and what stands in its place.
+CHANGES = (
+    (DECLARED, SEEN), (HOSTS_BY_HOLDER, HOSTS_SEEN), (STORES_BY_HOLDER, STORES_SEEN), (STILL_LIVE, STILL_THERE),
+)  # fmt: skip
 RELEASE = "ledger_release(uuid, uuid, uuid[], jsonb)"
 
 
@@ -37,8 +55,8 @@ def changed(schema, changes) -> None:
     with schema.connection.cursor() as cursor:
         cursor.execute("select pg_get_functiondef(%s::regprocedure)", [RELEASE])
         text = cursor.fetchone()[0]
-        for before, after, times in changes:
-            if text.count(before) != times:
+        for before, after in changes:
+            if text.count(before) != 1:
                 raise RuntimeError(f"{RELEASE} is not the function that this migration knows")
             text = text.replace(before, after)
         cursor.execute(text)
@@ -49,7 +67,7 @@ def forwards(apps, schema) -> None:
 
 
 def backwards(apps, schema) -> None:
-    changed(schema, [(after, before, times) for before, after, times in reversed(CHANGES)])
+    changed(schema, [(after, before) for before, after in reversed(CHANGES)])
 
 
 class Migration(migrations.Migration):

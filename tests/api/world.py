@@ -13,7 +13,7 @@ from django.utils import timezone
 from facet.clusters.models import Cluster, NodePool
 from facet.operations.models import Operation
 from facet.rest.ids import uuid7
-from facet.workloads.models import VM, Address, Drain, DrainPhase, Network, ObjectPhase, Snapshot, Volume
+from facet.workloads.models import VM, Address, Drain, DrainPhase, Firewall, Network, Nic, ObjectPhase, Snapshot, Volume
 from infra import endpoints, vlans
 from infra.models import (
     Addon,
@@ -143,6 +143,8 @@ def in_project(it: Api, tenant: Tenant, name: str) -> Belongings:
         Snapshot.objects.create(volume_id=volume["id"], name=f"{name}-moment", **owner)
         Address.objects.create(tenant=tenant, project=project, network=lan, address="10.7.0.9", name=f"{name}-vip")
         of = VM.objects.get(project=project, name=f"{name}-db")
+        Firewall.objects.get_or_create(project=project, defaults={"tenant": tenant})
+        Nic.objects.create(tenant=tenant, project=project, vm=of, order=0, physical=PhysicalNetwork.objects.first())
         Snapshot.objects.create(
             tenant=tenant, project=project, vm=of, name=f"{name}-before", phase=ObjectPhase.READY
         )  # fmt: skip

@@ -17,8 +17,10 @@ from tests.api import world
 PLATFORM_TABLES = {
     "auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations",
     "django_session", "infra_addon", "infra_datastore", "infra_datastore_zones", "infra_endpoint", "infra_flavor",
-    "infra_host", "infra_image", "infra_installation", "infra_physicalnetwork", "infra_physicalnetwork_zones",
-    "infra_site", "infra_storageclass", "infra_storageclass_datastores", "infra_template", "infra_zone",
+    "infra_host", "infra_image", "infra_imagereplica", "infra_installation", "infra_networkoffer",
+    "infra_physicalnetwork", "infra_physicalnetwork_zones",
+    "infra_site", "infra_storageclass", "infra_storageclass_datastores",
+    "infra_storagepolicy", "infra_template", "infra_unmanagedvm", "infra_vlan", "infra_zone",
     "operations_circuit", "operations_inflight", "operations_share", "operations_wakeup",
     "rest_idempotencykey", "scheduler_hold", "tenants_group", "tenants_group_users", "tenants_loginfailure",
     "tenants_token", "tenants_user", "workloads_drain",

@@ -1,6 +1,7 @@
 """Zones: carved out of a site in one transaction, visible there by a worker, and taken away again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 from django.db import connections
@@ -8,7 +9,6 @@ from django.db import connections
 from facet.operations import engine, wakeups
 from facet.operations.models import Event, Wakeup
 from infra import outside, reconcile
-from infra.drivers import base
 from infra.models import Endpoint, Host, Installation, Zone
 from tests import sites
 from tests.contract.vsphere_site import VcenterByHand
@@ -28,7 +28,7 @@ def vcenter(admin, vcsim):
     made = sites.add_vcenter(admin, vcsim)["site"]["id"]
     sites.work()
     yield made
-    outside.forget(base.UUID(made))
+    outside.forget(UUID(made))
 
 
 def ask(name="az1", site="dc1", **changes):
@@ -245,7 +245,7 @@ def test_a_zone_of_a_site_that_fails_can_be_asked_to_go(admin, vcsim, vcenter):
     sites.work()
     vcsim.process.kill()
     vcsim.process.wait()
-    outside.forget(base.UUID(vcenter))
+    outside.forget(UUID(vcenter))
     assert admin.delete(f"zones/{id}").status == 202
     sites.work(most=1)
     zone = admin.get(f"zones/{id}")
