@@ -171,7 +171,9 @@ def test_observers_and_people_who_change_the_number_at_once_leave_the_limits_of_
             connections.close_all()
 
     with ThreadPoolExecutor(4) as threads:
-        assert set(threads.map(act, range(12))) <= {202, 409}
+        answers = set(threads.map(act, range(12)))
+    assert answers <= {202, 409, 422}  # 422: at that moment the zone had no more hosts than were to be kept free
+    assert 202 in answers
     look(site, sites.world([sites.host(n) for n in range(1, 21)]))
     zone.refresh_from_db()
     with as_system():
