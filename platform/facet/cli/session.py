@@ -121,6 +121,22 @@ class Session:
         elif columns and answer.get(noun):
             self.printer.rows([answer[noun]], columns, nothing="")
 
+    def act(
+        self,
+        verb: str,
+        noun: str,
+        path: str,
+        row: Row,
+        body: Document | None = None,
+        *,
+        waiting: bool,
+        timeout: str,
+        columns: Sequence[Column],
+    ) -> None:
+        """Ask for a change of one object by its verb, `POST <path>/<id>/<verb>`, and tell how it ends."""
+        answer = self.api.post(f"{path}/{row['id']}/{verb}", body)
+        self.finish(answer, noun, waiting=waiting, timeout=timeout, path=path, columns=columns)
+
     def delete(
         self, noun: str, path: str, row: Row, *, beside: str = "", yes: bool, waiting: bool, timeout: str
     ) -> None:

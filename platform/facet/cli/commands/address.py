@@ -11,20 +11,16 @@ from .. import resolve
 from ..client import Document
 from ..faults import NotFound
 from ..options import Name, Output, Project, Yes, examples, noun
-from ..output import Column, Format, Row, age
+from ..output import Column, Format, age
 from ..session import Session
 
 app = noun("Addresses: what a project's network has given out.")
 
 
-def _holder(row: Row) -> str:
-    return str((row.get("vm") or {}).get("name") or "")
-
-
 COLUMNS = [
     Column("address", "address"),
     Column("name", "name"),
-    Column("vm", _holder),
+    Column("vm", "vm"),
     Column("network", "network"),
     Column("age", lambda row: age(row.get("created_at"))),
 ]

@@ -83,8 +83,8 @@ def repair(
 ) -> None:
     """Bring a VM's power, size and name back to what was asked for."""
     session = Session(ctx, output)
-    answer = session.api.post(f"vms/{find(session, name, project)['id']}/repair")
-    session.finish(answer, "vm", waiting=wait, timeout=timeout, path="vms", columns=COLUMNS)
+    vm = find(session, name, project)
+    session.act("repair", "vm", "vms", vm, waiting=wait, timeout=timeout, columns=COLUMNS)
 
 
 def accept_drift(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:

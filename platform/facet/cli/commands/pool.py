@@ -203,8 +203,8 @@ def transfer(
     target = next((one for one in there if one["zone_id"] == pool["zone_id"]), None)
     if target is None:
         raise Usage(f"{to_tenant or to_project} has no pool in zone {pool['zone']}.")
-    answer = session.api.post(f"pools/{pool['id']}/transfer", {"to": target["id"], **amounts})
-    session.finish(answer, "pool", waiting=wait, timeout=timeout, path="pools", columns=COLUMNS)
+    body = {"to": target["id"], **amounts}
+    session.act("transfer", "pool", "pools", pool, body, waiting=wait, timeout=timeout, columns=COLUMNS)
 
 
 @app.command("take-spare", epilog=examples("facet pool take-spare az2 --tenant acme --wait"))
@@ -219,8 +219,7 @@ def take_spare(
     """After the loss of a zone: make the spare room that this pool keeps for it its guarantee."""
     session = Session(ctx, output)
     pool = _pool(session, name, tenant, "")
-    answer = session.api.post(f"pools/{pool['id']}/take-spare")
-    session.finish(answer, "pool", waiting=wait, timeout=timeout, path="pools", columns=COLUMNS)
+    session.act("take-spare", "pool", "pools", pool, waiting=wait, timeout=timeout, columns=COLUMNS)
 
 
 @app.command("list", epilog=examples("facet pool list --tenant acme", "facet pool list --project acme/web"))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import quantities
+from ..client import Document
 from ..faults import Usage
 from ..options import NameOrId, Output, Project, Timeout, Wait, examples
 from ..output import Format
@@ -58,7 +59,7 @@ def start(
     output: Output = Format.TABLE,
 ) -> None:
     """Power a VM on."""
-    _ask(Session(ctx, output), "start", name, project, {}, wait, timeout)
+    _act(Session(ctx, output), "start", name, project, {}, wait, timeout)
 
 
 def stop(
@@ -72,7 +73,7 @@ def stop(
     output: Output = Format.TABLE,
 ) -> None:
     """Ask a VM's guest to shut down, and power it off where that takes too long."""
-    _ask(Session(ctx, output), "stop", name, project, _patience(within, hard), wait, timeout)
+    _act(Session(ctx, output), "stop", name, project, _patience(within, hard), wait, timeout)
 
 
 def restart(
@@ -86,7 +87,7 @@ def restart(
     output: Output = Format.TABLE,
 ) -> None:
     """Stop a VM, its guest first, and power it on again."""
-    _ask(Session(ctx, output), "restart", name, project, _patience(within, hard), wait, timeout)
+    _act(Session(ctx, output), "restart", name, project, _patience(within, hard), wait, timeout)
 
 
 def resize(
@@ -104,7 +105,7 @@ def resize(
     if bool(flavor) == bool(size):
         raise Usage("Say either --flavor NAME or --size AMOUNTS.")
     body: dict[str, Any] = {"flavor": flavor} if flavor else _size(size)
-    _ask(Session(ctx, output), "resize", name, project, body | {"may_stop": may_stop}, wait, timeout)
+    _act(Session(ctx, output), "resize", name, project, body | {"may_stop": may_stop}, wait, timeout)
 
 
 def console(ctx: typer.Context, name: NameOrId, project: Project = "") -> None:
@@ -114,12 +115,9 @@ def console(ctx: typer.Context, name: NameOrId, project: Project = "") -> None:
     typer.echo(session.api.get(f"vms/{vm['id']}/console")["text"], nl=False)
 
 
-def _ask(
-    session: Session, act: str, name: str, project: str, body: dict[str, Any], waiting: bool, timeout: str
-) -> None:
+def _act(session: Session, verb: str, name: str, project: str, body: Document, wait: bool, timeout: str) -> None:
     vm = find(session, name, project)
-    answer = session.api.post(f"vms/{vm['id']}/{act}", body)
-    session.finish(answer, "vm", waiting=waiting, timeout=timeout, path="vms", columns=COLUMNS)
+    session.act(verb, "vm", "vms", vm, body, waiting=wait, timeout=timeout, columns=COLUMNS)
 
 
 def _patience(within: str, hard: bool) -> dict[str, int]:

@@ -10,21 +10,17 @@ from .. import quantities
 from ..client import Document
 from ..faults import Usage
 from ..options import Name, NameOrId, Output, Project, Timeout, Wait, Yes, examples, noun
-from ..output import Column, Format, Row, age
+from ..output import Column, Format, age
 from ..session import Session
 
 app = noun("Volumes: disks that outlive the VMs that have them.")
-
-
-def _holder(row: Row) -> str:
-    return str((row.get("vm") or {}).get("name") or "")
 
 
 COLUMNS = [
     Column("name", "name"),
     Column("phase", "phase", state=True),
     Column("size", lambda row: quantities.shown("storage_gib", row.get("size_gib"))),
-    Column("vm", _holder),
+    Column("vm", "vm"),
     Column("zone", "zone"),
     Column("class", "storage_class"),
     Column("age", lambda row: age(row.get("created_at"))),
@@ -88,8 +84,8 @@ def list_(ctx: typer.Context, project: Project = "", output: Output = Format.TAB
     session.printer.rows(session.api.items(f"projects/{owner['id']}/volumes"), COLUMNS, nothing="No volumes yet.")
 
 
-@app.command(epilog=examples("facet volume get data --project acme/web"))
-def get(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
+@app.command(epilog=examples("facet volume show data --project acme/web"))
+def show(ctx: typer.Context, name: NameOrId, project: Project = "", output: Output = Format.TABLE) -> None:
     """One volume."""
     session = Session(ctx, output)
     session.printer.one(find(session, name, project), COLUMNS)
@@ -106,7 +102,7 @@ def attach(
     output: Output = Format.TABLE,
 ) -> None:
     """Give a volume to a VM, running or not. Refused while another has it."""
-    _ask(Session(ctx, output), name, project, "attach", {"vm": vm}, wait, timeout)
+    _act(Session(ctx, output), "attach", name, project, {"vm": vm}, wait, timeout)
 
 
 @app.command(epilog=examples("facet volume detach data --project acme/web --wait"))
@@ -119,13 +115,12 @@ def detach(
     output: Output = Format.TABLE,
 ) -> None:
     """Take a volume from its VM. Its guest should have let go of it first."""
-    _ask(Session(ctx, output), name, project, "detach", {}, wait, timeout)
+    _act(Session(ctx, output), "detach", name, project, {}, wait, timeout)
 
 
-def _ask(session: Session, name: str, project: str, verb: str, body: dict[str, str], wait: bool, timeout: str) -> None:
+def _act(session: Session, verb: str, name: str, project: str, body: Document, wait: bool, timeout: str) -> None:
     volume = find(session, name, project)
-    answer = session.api.post(f"volumes/{volume['id']}/{verb}", body)
-    session.finish(answer, "volume", waiting=wait, timeout=timeout, path="volumes", columns=COLUMNS)
+    session.act(verb, "volume", "volumes", volume, body, waiting=wait, timeout=timeout, columns=COLUMNS)
 
 
 @app.command(epilog=examples("facet volume grow data --size 40GiB --project acme/web --wait"))
