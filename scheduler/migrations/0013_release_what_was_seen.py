@@ -6,6 +6,8 @@ one and stays; to take it back as well would lock its host out of turn (two such
 
 from django.db import migrations
 
+from facet.rest.functions import patched
+
 DECLARED = """    give_back jsonb;
 begin
 """
@@ -43,33 +45,15 @@ STILL_THERE = """and a.holder = any (p_holders) and a.released is null
        and a.host_id = any (hosts) and a.datastore_id = any (stores);
     select array_agg(m order"""
 
-# Each text, and what stands in its place.
-CHANGES = (
-    (DECLARED, SEEN), (HOSTS_BY_HOLDER, HOSTS_SEEN), (STORES_BY_HOLDER, STORES_SEEN), (STILL_LIVE, STILL_THERE),
-)  # fmt: skip
-RELEASE = "ledger_release(uuid, uuid, uuid[], jsonb)"
-
-
-def changed(schema, changes) -> None:
-    """Other texts in the function as the database has it, with the plans that it keeps."""
-    with schema.connection.cursor() as cursor:
-        cursor.execute("select pg_get_functiondef(%s::regprocedure)", [RELEASE])
-        text = cursor.fetchone()[0]
-        for before, after in changes:
-            if text.count(before) != 1:
-                raise RuntimeError(f"{RELEASE} is not the function that this migration knows")
-            text = text.replace(before, after)
-        cursor.execute(text)
-
-
-def forwards(apps, schema) -> None:
-    changed(schema, CHANGES)
-
-
-def backwards(apps, schema) -> None:
-    changed(schema, [(after, before) for before, after in reversed(CHANGES)])
-
 
 class Migration(migrations.Migration):
     dependencies = [("scheduler", "0012_reach")]
-    operations = [migrations.RunPython(forwards, backwards)]
+    operations = [
+        patched(
+            "ledger_release(uuid, uuid, uuid[], jsonb)",
+            (DECLARED, SEEN),
+            (HOSTS_BY_HOLDER, HOSTS_SEEN),
+            (STORES_BY_HOLDER, STORES_SEEN),
+            (STILL_LIVE, STILL_THERE),
+        )
+    ]

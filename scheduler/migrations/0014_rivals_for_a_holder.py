@@ -6,6 +6,8 @@ Once they are held no rival of the project can be between its own quota and its 
 
 from django.db import migrations
 
+from facet.rest.functions import patched
+
 BEFORE = "    insert into scheduler_allocation (id, tenant_id"
 AFTER = """    if exists (select 1 from scheduler_allocation a
                where a.released is null and a.holder in (select c.holder from unnest(lines) c)) then
@@ -14,26 +16,7 @@ AFTER = """    if exists (select 1 from scheduler_allocation a
     end if;
     insert into scheduler_allocation (id, tenant_id"""
 
-# The rest of the function stays as it is, with the plans that it keeps.
-CHANGED = """
-do $do$
-declare
-    was text := pg_get_functiondef('ledger_commit(jsonb)'::regprocedure);
-    changed text := replace(was, $before${before}$before$, $after${after}$after$);
-begin
-    if changed = was then
-        raise exception 'ledger_commit is not the function that this migration knows';
-    end if;
-    execute changed;
-end $do$
-"""
-
 
 class Migration(migrations.Migration):
     dependencies = [("scheduler", "0013_release_what_was_seen")]
-    operations = [
-        migrations.RunSQL(
-            CHANGED.format(before=BEFORE, after=AFTER),
-            CHANGED.format(before=AFTER, after=BEFORE),
-        )
-    ]
+    operations = [patched("ledger_commit(jsonb)", (BEFORE, AFTER))]

@@ -6,32 +6,15 @@ time. Rows of other zones, made meanwhile, may be held by one that waits for our
 
 from django.db import migrations
 
+from facet.rest.functions import patched
+
 BEFORE = """from jsonb_array_elements(p_amounts) a)
     order by q.project_id nulls last, q.id for no key update;"""
 AFTER = """from jsonb_array_elements(p_amounts) a)
       and (q.zone_id is null or q.zone_id in (select (a ->> 'zone')::uuid from jsonb_array_elements(p_amounts) a))
     order by q.project_id nulls last, q.id for no key update;"""
 
-# The rest of the function stays as it is, with the plans that it keeps.
-CHANGED = """
-do $do$
-declare
-    was text := pg_get_functiondef('quota_take(uuid, uuid, jsonb)'::regprocedure);
-    changed text := replace(was, $before${before}$before$, $after${after}$after$);
-begin
-    if changed = was then
-        raise exception 'quota_take is not the function that this migration knows';
-    end if;
-    execute changed;
-end $do$
-"""
-
 
 class Migration(migrations.Migration):
     dependencies = [("tenants", "0006_plans_by_index")]
-    operations = [
-        migrations.RunSQL(
-            CHANGED.format(before=BEFORE, after=AFTER),
-            CHANGED.format(before=AFTER, after=BEFORE),
-        )
-    ]
+    operations = [patched("quota_take(uuid, uuid, jsonb)", (BEFORE, AFTER))]
