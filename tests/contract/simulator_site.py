@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from infra.drivers.base import Connection, PolicyFacts
+from infra.simulator.guests import addresses
 
 from .site import Site
 
 USERNAME, PASSWORD = "facet", "a simulator's password"
 STOP_S = 10.0
+GUEST_NETWORKS = [second for second in range(2, 32) if second != 20]  # no simulator outside the tests picks these
 
 
 @dataclass
@@ -163,12 +166,25 @@ class Simulator:
             self.hand("host", name=host_ref, datastores=mounted)
 
 
+def network_of(folder: Path) -> str:
+    """The guests' network of the simulator on this folder: from this test process's share, so that no other process
+    takes it between two starts."""
+    kept = folder / "network"
+    if not kept.exists():
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        with closing(addresses.pick(GUEST_NETWORKS[number::workers])) as network:
+            kept.write_text(network.cidr)
+    return kept.read_text()
+
+
 @contextmanager
 def started(folder: Path, *flags: str) -> Iterator[Simulator]:
     """The program on this folder until the block ends; a second start goes on where the first was left or killed."""
     secret = folder / "password"
     secret.write_text(f"{PASSWORD}\n")
-    command = [sys.executable, "-m", "facet.manage", "simulate", "--home", str(folder / "simulator"), "--port", "0"]
+    where = ("--home", str(folder / "simulator"), "--port", "0", "--network", network_of(folder))
+    command = [sys.executable, "-m", "facet.manage", "simulate", *where]
     with (folder / "simulator.log").open("a") as log:
         process = subprocess.Popen(
             [*command, "--password-file", str(secret), *flags], stdout=subprocess.PIPE, stderr=log, text=True

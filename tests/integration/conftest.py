@@ -1,6 +1,6 @@
 import pytest
 
-from tests import factories
+from tests import factories, ground
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +17,10 @@ def admin():
 @pytest.fixture
 def acme():
     return factories.office("acme")
+
+
+@pytest.fixture
+def land(tmp_path):
+    """A project with room in one zone of a simulated site; the engine's work is done by tests.work."""
+    with ground.simulated(tmp_path) as found:
+        yield found

@@ -23,12 +23,6 @@ from tests.contract import simulator_site, vsphere_site
 from tests.factories import as_system
 
 
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
-
-
 @pytest.fixture(params=[simulator_site, vsphere_site], ids=["simulator", "vcsim"])
 def either(request, tmp_path):
     with request.param.running(tmp_path) as site:

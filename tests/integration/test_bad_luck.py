@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 from django.db.models import F
 
 from facet.clusters.models import Node
 from facet.workloads.models import VM
 from infra.models import Datastore, Endpoint, Host, Zone
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
 
 from .test_clusters import at_site, held
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def deleted(land, asked):

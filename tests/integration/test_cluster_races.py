@@ -36,12 +36,6 @@ from .test_joining import lose, nodes, opened, resize
 
 
 @pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
 def two_zones(tmp_path):
     with ground.simulated(tmp_path, zones=2) as found:
         yield found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-import pytest
 from django.db import connections
 from django.utils import timezone
 
@@ -32,13 +31,6 @@ from .test_drain import (
     vms,
 )
 from .test_vms import ask
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
-
 
 # --- the site and its VMs -------------------------------------------------------------------------------------------
 

@@ -25,12 +25,6 @@ from .test_drain import (
 
 
 @pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
 def two_zones(tmp_path):
     with ground.simulated(tmp_path, zones=2) as found:
         yield found

@@ -11,16 +11,10 @@ from facet.operations.models import Event
 from facet.workloads.models import VM
 from infra.models import Zone
 from scheduler import ledger
-from tests import ground, room, strangers, work
+from tests import room, strangers, work
 from tests.factories import as_system
 
 from .test_vms import ask, deleted, shown
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

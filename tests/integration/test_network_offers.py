@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from infra.models import PhysicalNetwork
 from tests import factories, ground, work
 from tests.factories import as_system
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def lent(land, name="VM Network"):

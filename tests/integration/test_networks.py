@@ -14,16 +14,10 @@ from facet.workloads import addresses
 from facet.workloads.models import Network
 from facet.workloads.networks import reconcile
 from infra.models import PhysicalNetwork, Vlan, Zone
-from tests import ground, nets, work
+from tests import nets, work
 from tests.factories import as_system
 
 BODY = {"name": "lan", "zone": "az1", "cidr": "10.7.0.0/24", "gateway": "10.7.0.1", "dns": ["10.7.0.53"]}
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def ranged(land, text="100-102", zone="az1"):

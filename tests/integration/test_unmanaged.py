@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -14,16 +13,10 @@ from infra import unmanaged
 from infra.apart import Standing
 from infra.drivers import base
 from infra.models import Host, UnmanagedVm
-from tests import factories, ground, sites, strangers, work
+from tests import factories, sites, strangers, work
 from tests.factories import as_system
 
 from .test_vms import ask, deleted
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def taken(ref):

@@ -5,19 +5,13 @@ from __future__ import annotations
 import pytest
 
 from facet.workloads.models import VM
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
 
 from .test_clusters import at_site, held
 from .test_vm_power import RUNS, done, power
 from .test_vm_snapshots import taken
 from .test_vms import ask, at_once, deleted, failed, shown, till_the_end
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

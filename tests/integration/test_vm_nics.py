@@ -12,14 +12,8 @@ from django.db import connections
 
 from facet.workloads.models import Address, Nic, ObjectPhase
 from infra.models import PhysicalNetwork
-from tests import ground, nets, work
+from tests import nets, work
 from tests.factories import as_system
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def ask(land, name="db", **body):

@@ -7,17 +7,11 @@ from django.utils import timezone
 
 from facet.operations.models import Wakeup
 from facet.workloads.models import VM
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
 
 from .test_clusters import at_site, held
 from .test_vms import ask, at_once, deleted, reason, shown, till_the_end
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

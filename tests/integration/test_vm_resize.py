@@ -6,7 +6,7 @@ import pytest
 
 from infra.models import Host
 from scheduler.models import Allocation
-from tests import factories, ground, work
+from tests import factories, work
 from tests.factories import as_system
 
 from .test_clusters import at_site, held
@@ -14,12 +14,6 @@ from .test_vm_power import RESTS, RUNS, calls, done, guest, power, say
 from .test_vms import ask, at_once, deleted, shown, till_the_end
 
 SMALL = (2, 2048, 20)
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

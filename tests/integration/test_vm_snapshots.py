@@ -6,18 +6,12 @@ import pytest
 
 from facet.operations.models import Operation
 from facet.workloads.models import VM, Snapshot
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
 
 from .test_clusters import at_site, held
 from .test_vm_power import RESTS, RUNS, calls, done, power, say
 from .test_vms import ask, at_once, deleted, shown, till_the_end
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 import yaml
 from django.db import connections
 from django.utils import timezone
 
 from facet.operations.models import Wakeup
 from facet.workloads.models import VM
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
 
 from .test_vm_power import RUNS, done, power
@@ -30,12 +29,6 @@ write_files:
     permissions: '0600'
 """
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada"
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def boot_data(land, asked):

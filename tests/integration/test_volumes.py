@@ -14,14 +14,8 @@ from facet.workloads.models import Volume
 from infra.models import Datastore, Host, Site
 from scheduler import ledger
 from scheduler.models import Allocation, VolumeClaim
-from tests import ground, room, work
+from tests import room, work
 from tests.factories import as_system
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def ask(land, name="data", size_gib=10, **more):

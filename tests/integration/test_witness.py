@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from facet.clusters.models import Cluster, Node
 from facet.operations.models import Event
 from scheduler import ledger
-from tests import ground, work
+from tests import work
 from tests.factories import as_system
-
-
-@pytest.fixture
-def land(tmp_path):
-    with ground.simulated(tmp_path) as found:
-        yield found
 
 
 def told(verb):

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import random
 import socket
+from collections.abc import Sequence
 
 GUARD_PORT = 6443
 FIRST_NODE, LAST_NODE = 16, 254  # third octet of node addresses; 1-15 is for cluster endpoints (VIPs)
@@ -71,11 +72,11 @@ class Network:
         self._used.discard(address)
 
 
-def pick() -> Network:
-    """A free 127.B.0.0/16; which one is chance, so that houses started together seldom meet."""
-    for second in random.sample(CHOICE, len(CHOICE)):
+def pick(among: Sequence[int] = CHOICE) -> Network:
+    """A free 127.B.0.0/16, B one of `among`; which one is chance, so that houses started together seldom meet."""
+    for second in random.sample(among, len(among)):
         try:
             return Network(f"127.{second}.0.0/16")
         except AddressesTaken:
             continue
-    raise AddressesTaken(f"no 127.B.0.0/16 with B in {CHOICE.start}-{CHOICE.stop - 1} is free")
+    raise AddressesTaken(f"no 127.B.0.0/16 with B in {among[0]}-{among[-1]} is free")
