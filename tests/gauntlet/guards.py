@@ -173,12 +173,16 @@ def remove(guard: Guard) -> None:
 
 @contextmanager
 def own_database(server: Server) -> Iterator[None]:
-    """A copy of this process's (migrated, empty) database under all its connections; it ends with the block."""
+    """A copy of this process's (migrated, empty) database under all its connections; it ends with the block.
+
+    PostgreSQL copies only what nobody is connected to: a session that a thread of an earlier test has left is ended.
+    """
     settings = [connections[alias].settings_dict for alias in ("default", "owner")]
     template = settings[0]["NAME"]
     connections.close_all()
     with closing(server.connect("postgres")) as admin, admin.cursor() as cursor:
         cursor.execute(f"drop database if exists {OWN_DATABASE} with (force)")
+        cursor.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [template])
         cursor.execute(f"create database {OWN_DATABASE} template {template} owner facet_owner")
         try:
             for one in settings:
