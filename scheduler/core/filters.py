@@ -26,11 +26,11 @@ def is_open(fleet: Fleet, ask: Ask, room: Room) -> Mask:
 
 
 def enough_cpu(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    return room.usable(ask)[0] >= ask.vcpu
+    return (room.usable(ask)[0] >= ask.vcpu) & (fleet.layout.largest_vcpu >= ask.vcpu)
 
 
 def enough_memory(fleet: Fleet, ask: Ask, room: Room) -> Mask:
-    return room.usable(ask)[1] >= ask.memory_mib
+    return (room.usable(ask)[1] >= ask.memory_mib) & (fleet.layout.largest_memory_mib >= ask.memory_mib)
 
 
 def usable_datastores(fleet: Fleet, ask: Ask, room: Room) -> Mask:
@@ -76,7 +76,7 @@ def carries_labels(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
 def keeps_apart(fleet: Fleet, ask: Ask, room: Room) -> Mask | None:
     if ask.group is None or ask.group.apart is not Apart.REQUIRED:
         return None
-    found: Mask = room.members(ask.group) == 0
+    found: Mask = room.members(ask.group) < fleet.layout.apart
     return found
 
 

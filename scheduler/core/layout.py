@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int64]
 
 MOST_HOSTS = 1 << 17  # a host's place in the seeded shuffle has 17 bits of a slot's key (scorers.py)
 MOST_KEPT = 64  # masks of sets of zones
+ANY = np.iinfo(np.int64).max  # no bound
 
 
 class Zone(NamedTuple):
@@ -28,6 +29,14 @@ class Zone(NamedTuple):
     id: UUID
     name: str = ""
     active: bool = True
+
+
+class Bin(NamedTuple):
+    """Several hosts that are claimed from as one, because DRS chooses among them. No VM is larger than the largest."""
+
+    hosts: int  # so many members of a group can stay apart
+    vcpu: int
+    memory_mib: int
 
 
 class Host(NamedTuple):
@@ -48,6 +57,7 @@ class Host(NamedTuple):
     networks: tuple[UUID, ...] = ()
     labels: Mapping[str, str] = {}
     name: str = ""
+    bin: Bin | None = None
 
     def stands_as(self, other: Host) -> bool:
         """Whether nothing but counters, name and openness differs."""
@@ -56,6 +66,7 @@ class Host(NamedTuple):
             and self.datastores == other.datastores
             and self.networks == other.networks
             and self.labels == other.labels
+            and self.bin == other.bin
         )
 
 
@@ -117,6 +128,9 @@ class Layout:
     network_row: Ints
     network_rows: tuple[frozenset[UUID], ...]
     host_labels: tuple[Mapping[str, str], ...]
+    apart: Ints  # how many members of a group can stay apart there: 1, but in a bin
+    largest_vcpu: Ints  # of one VM, whatever room there is
+    largest_memory_mib: Ints
 
     @cached_property
     def labelled(self) -> Mapping[tuple[str, str], Ints]:
@@ -194,6 +208,9 @@ def lay_out(hosts: Sequence[Host], datastores: Sequence[Datastore], zones: Seque
         network_row=network_row,
         network_rows=tuple(frozenset(key) for key in network_keys),
         host_labels=tuple(host.labels for host in hosts),
+        apart=np.array([host.bin.hosts if host.bin else 1 for host in hosts], np.int64),
+        largest_vcpu=np.array([host.bin.vcpu if host.bin else ANY for host in hosts], np.int64),
+        largest_memory_mib=np.array([host.bin.memory_mib if host.bin else ANY for host in hosts], np.int64),
     )
 
 

@@ -141,9 +141,9 @@ def _exact(second: Try) -> bool:
     """Whether the second try is exact for this batch, see the top. It is stuck, and no role is by itself."""
     if len(second.roles) != 2 or not second.roles[0].single or len(second.roles[1].at) > MOST_LOSS:
         return False
-    if any(role.together for role in second.roles):
-        return False
     role, fleet = second.roles[1], second.room.fleet
+    if any(role.together for role in second.roles) or np.any(fleet.layout.apart > 1):
+        return False
     left = sift(fleet, replace(role.ask, disk_gib=None), second.room).mask
     reached = reaches_a_datastore(fleet, role.ask, Room(fleet))  # what had none to begin with is no loss
     return not np.any(left if reached is None else left & reached)

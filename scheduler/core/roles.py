@@ -42,7 +42,7 @@ class Role:
 
     @property
     def single(self) -> bool:
-        """No host gets two of them."""
+        """No host gets two of them; a bin may get one for each host that it stands for."""
         return len(self.at) == 1 or self.apart
 
 

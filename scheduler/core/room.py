@@ -104,7 +104,8 @@ class Room:
             if amount:
                 np.minimum(found, free[hosts] // amount, out=found)
         if ask.group and ask.group.apart is Apart.REQUIRED:
-            np.minimum(found, np.maximum(1 - self.members(ask.group)[hosts], 0), out=found)
+            left = self.fleet.layout.apart[hosts] - self.members(ask.group)[hosts]
+            np.minimum(found, np.maximum(left, 0), out=found)
         return found
 
     def take(self, ask: Ask, hosts: Ints) -> None:

@@ -74,6 +74,7 @@ class _Board:
         groups = {role.ask.group for role in roles if role.ask.group and (role.apart or role.together)}
         self.members: dict[str, list[int]] = {group.key: room.members(group)[hosts].tolist() for group in groups}
         self.zones: list[int] = layout.host_zone[hosts].tolist()
+        self.apart: list[int] = layout.apart[hosts].tolist()
         self.free_to_choose = {
             group.key for group in groups if group.together is Together.REQUIRED and not room.beside(group).any()
         }
@@ -82,7 +83,7 @@ class _Board:
         self.failed: set[tuple[object, ...]] = set()
         disk_rows = layout.disk_row[hosts].tolist()
         zones = self.zones if any(role.together for role in roles) else [0] * len(hosts)
-        self.host_kinds = list(zip(zones, disk_rows, *eligible, strict=True))
+        self.host_kinds = list(zip(zones, self.apart, disk_rows, *eligible, strict=True))
         usable = [usable_datastores(room.fleet, role.ask, room).tolist() for role in roles]
         rows_of = [layout.reach(role.ask.storage_class).rows for role in roles]
         reach = [{row: frozenset(rows[row].tolist()) for row in set(disk_rows)} for rows in rows_of]
@@ -151,7 +152,7 @@ class _Board:
         if group is None or group.key not in self.members:
             return False
         count = self.members[group.key]
-        if group.apart is Apart.REQUIRED and count[host] > 0:
+        if group.apart is Apart.REQUIRED and count[host] >= self.apart[host]:
             return True
         if group.key not in self.free_to_choose or not any(count):
             return False  # where members stood before, the filter has left no other hosts (zones)
@@ -196,9 +197,15 @@ class _Board:
                     vcpu // role.ask.vcpu if role.ask.vcpu else enough,
                     memory // role.ask.memory_mib if role.ask.memory_mib else enough,
                 )
-                slots = min(slots, 1) if role.single else slots
+                slots = min(slots, self._most(role, host))
                 found = max(found, slots) if self._one_host(role.ask) else found + slots
         return found
+
+    def _most(self, role: Role, host: int) -> int:
+        """How many of the role may share this host, whatever room it has."""
+        if not role.apart or role.ask.group is None:
+            return len(role.at)
+        return self.apart[host] - self.members[role.ask.group.key][host]
 
     def _one_host(self, ask: Ask) -> bool:
         """Whether one host must take all of this ask's group."""
