@@ -74,7 +74,9 @@ def database(migrated, django_db_blocker):
 
 
 def emptied():
-    """The owner empties the tables, but for what migrations left in them."""
+    """The owner empties the tables, but for what migrations left in them, and goes: an event loop that a browser test
+    starts or ends has connections of its own, and would leave this one to nobody.
+    """
     connections["default"].close()
     with connections["owner"].cursor() as cursor:
         cursor.execute(
@@ -86,3 +88,4 @@ def emptied():
         cursor.executemany(
             f"insert into infra_flavor ({FLAVOR_COLUMNS}) values (%s, %s, %s, %s, %s, %s)", SEEDED_FLAVORS
         )
+    connections["owner"].close()
