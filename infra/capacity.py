@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from facet.rest.dbtypes import CurrentXid
 from facet.rest.problems import Conflict
 
-from .models import Datastore, Host, HostState, Zone
+from . import bins
+from .models import Datastore, Host, HostKind, HostState, Zone
 
 # The room that grants may use; what the outside took meanwhile stays written down as overdrawn.
 _LIMITS = """
@@ -34,7 +36,7 @@ where h.id = l.id and (h.vcpu_limit, h.memory_limit_mib) is distinct from (l.vcp
 
 def matching(site_id: UUID, selector: dict[str, Any]) -> QuerySet[Host]:
     """The hosts at a site that a selector of a known form names; those that are gone are not among them."""
-    hosts = Host.objects.filter(site_id=site_id).exclude(state=HostState.GONE)
+    hosts = Host.objects.filter(site_id=site_id, kind=HostKind.HOST).exclude(state=HostState.GONE)
     match selector:
         case {"vsphere_cluster": name}:
             return hosts.filter(vsphere_cluster=name)
@@ -59,26 +61,38 @@ def locked(hosts: QuerySet[Host]) -> list[Host]:
 def give_hosts(zone: Zone, hosts: QuerySet[Host]) -> None:
     """These hosts are the zone's, whose row is locked. Raises Conflict for those that another zone has."""
     given = locked(hosts)
-    taken = sorted((host for host in given if host.zone_id not in (None, zone.id)), key=lambda host: host.name)
+    where = dict(
+        hosts.filter(Q(zone__isnull=False) | Q(bin__isnull=False)).values_list("id", Coalesce("zone", "bin__zone"))
+    )
+    taken = sorted((host for host in given if where.get(host.id, zone.id) != zone.id), key=lambda host: host.name)
     if taken:
-        names = dict(Zone.objects.filter(id__in=[host.zone_id for host in taken]).values_list("id", "name"))
-        holders = [{"kind": "host", "name": host.name, "zone": names[host.zone_id]} for host in taken]
+        names = dict(Zone.objects.filter(id__in=[where[host.id] for host in taken]).values_list("id", "name"))
+        holders = [{"kind": "host", "name": host.name, "zone": names[where[host.id]]} for host in taken]
         raise Conflict(f"{len(taken)} of these hosts belong to another zone.", code="zone_overlaps", holders=holders)
-    _give(zone, [host.id for host in given])
+    if bins.is_drs(zone) and not Host.objects.filter(zone=zone).exists():
+        bins.open_for(zone, given)
+    elif bins.is_drs(zone):
+        bins.check([*bins.hosts_of(zone), *given])
+        bins.join(bins.of(zone), [host.id for host in given])
+    else:
+        _give(zone, [host.id for host in given])
 
 
 def refresh_hosts(zone: Zone) -> int:
     """Set the limits of the hosts of a (locked) zone anew, by how many they are now; answers how many."""
     ids = [host.id for host in locked(Host.objects.filter(zone=zone))]
-    counted = count_hosts(zone.id)
-    limit_hosts(ids)
+    counted = count_hosts(zone)
+    if bins.is_drs(zone):
+        bins.refresh(bins.of(zone).id)
+    else:
+        limit_hosts(ids)
     return counted
 
 
-def count_hosts(zone_id: UUID) -> int:
+def count_hosts(zone: Zone) -> int:
     """Keep in the zone's row how many hosts it has."""
-    counted = Host.objects.filter(zone_id=zone_id).exclude(state=HostState.GONE).count()
-    Zone.objects.filter(pk=zone_id).exclude(hosts_counted=counted).update(hosts_counted=counted)
+    counted = bins.hosts_of(zone).exclude(state=HostState.GONE).count()
+    Zone.objects.filter(pk=zone.pk).exclude(hosts_counted=counted).update(hosts_counted=counted)
     return counted
 
 
@@ -89,9 +103,10 @@ def limit_hosts(ids: Sequence[UUID]) -> None:
 
 
 def free_hosts(zone: Zone) -> None:
-    """The zone's hosts belong to no zone any more; they hold nothing."""
-    locked = Host.objects.filter(zone=zone).order_by("id").select_for_update(no_key=True)
-    _free(list(locked.values_list("id", flat=True)))
+    """The zone's hosts belong to no zone any more; they hold nothing. Its bin stays as a row, which stands for none."""
+    bins.leave([host.id for host in locked(Host.objects.filter(bin__zone=zone))])
+    Host.objects.filter(zone=zone, kind=HostKind.BIN).update(state=HostState.GONE, stands_for=0)
+    _free([host.id for host in locked(Host.objects.filter(zone=zone))])
 
 
 def look_again(zone: Zone) -> tuple[list[str], list[str]]:
@@ -100,15 +115,22 @@ def look_again(zone: Zone) -> tuple[list[str], list[str]]:
     A host of another zone is not taken; one that holds claims never leaves.
     """
     wanted = set(matching(zone.site_id, zone.selector).values_list("id", flat=True))
-    had = set(Host.objects.filter(zone=zone).values_list("id", flat=True))
+    had = set(bins.hosts_of(zone).values_list("id", flat=True))
     if wanted == had:
         return [], []
     list(Zone.objects.filter(pk=zone.pk).select_for_update(no_key=True).values_list("id"))
     hosts = locked(Host.objects.filter(id__in=wanted | had))
-    joined = [host for host in hosts if host.id in wanted and host.zone_id is None]
-    left = [host for host in hosts if host.id in had - wanted and host.zone_id == zone.id and not _held(host)]
-    _give(zone, [host.id for host in joined])
-    _free([host.id for host in left])
+    joined = [host for host in hosts if host.id in wanted and host.zone_id is None and host.bin_id is None]
+    if bins.is_drs(zone):
+        bin_ = bins.of(zone)
+        joined = [host for host in joined if host.compute_ref == bin_.compute_ref]
+        left = [host for host in hosts if host.id in had - wanted and host.bin_id == bin_.id]
+        bins.join(bin_, [host.id for host in joined])
+        bins.leave([host.id for host in left])
+    else:
+        left = [host for host in hosts if host.id in had - wanted and host.zone_id == zone.id and not _held(host)]
+        _give(zone, [host.id for host in joined])
+        _free([host.id for host in left])
     if joined or left:
         refresh_hosts(zone)
     return [host.name for host in joined], [host.name for host in left]

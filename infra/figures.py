@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import BigIntegerField, F, Sum, Value
 from django.db.models.functions import Coalesce, Greatest
 
+from . import bins
 from .models import Endpoint, Host, HostState, Image, Zone
 
 COUNTERS = ("limit", "claimed", "unmanaged", "overdrawn")
@@ -15,7 +16,7 @@ COUNTERS = ("limit", "claimed", "unmanaged", "overdrawn")
 
 def capacity_of(zone: Zone) -> dict[str, Any]:
     """Capacity, limit, claims and free room of a zone. A datastore that other zones use too counts in each."""
-    hosts = Host.objects.filter(zone=zone)
+    hosts = Host.objects.filter(zone=zone)  # of a zone that DRS places in its bin
     opened = hosts.filter(state=HostState.UP, cordoned=False)
     stores = zone.datastores.all()
     usable = stores.filter(accessible=True, present=True)
@@ -26,7 +27,7 @@ def capacity_of(zone: Zone) -> dict[str, Any]:
             _resource("memory_mib", hosts, opened, "memory_mib", {name: f"memory_{name}_mib" for name in COUNTERS}),
             _resource("storage_gib", stores, usable, "capacity_gib", {name: f"{name}_gib" for name in COUNTERS}),
         ],
-        "hosts": dict(Counter(hosts.values_list("state", flat=True))),
+        "hosts": dict(Counter(bins.hosts_of(zone).values_list("state", flat=True))),
         "endpoints": {"total": addresses.count(), "free": addresses.filter(holder=None).count()},
     }
 

@@ -9,19 +9,22 @@ from django.db import connection
 from facet.operations import events
 from facet.rest.access import SYSTEM
 
-from . import capacity
-from .models import Host, Site, Zone
+from . import bins, capacity
+from .models import Host, HostKind, Site, Zone
 from .room import Transaction, slices
 
 _MISCOUNTED = """
 select z.id from infra_zone z where z.site_id = %s and z.deleted_at is null and z.hosts_counted is distinct from
-    (select count(*) from infra_host h where h.zone_id = z.id and h.state <> 'gone')
+    (select count(*) from infra_host h left join infra_host b on b.id = h.bin_id
+     where z.id in (h.zone_id, b.zone_id) and h.kind = 'host' and h.state <> 'gone')
 order by z.id
 """
 
 
 def follow(site: Site, transaction: Transaction) -> None:
-    """Count the hosts of the site's zones anew; where that changes limits, set them. Call it after hosts were written.
+    """Count the hosts of the site's zones anew; where that changes limits, set them. Bins say what their members are.
+
+    Call it after hosts were written.
 
     A process that is killed between leaves some limits as they were: the next complete look sets every host's anew.
     """
@@ -35,12 +38,13 @@ def follow(site: Site, transaction: Transaction) -> None:
             with transaction():
                 capacity.locked(Host.objects.filter(id__in=part))
                 capacity.limit_hosts(part)
+    bins.refresh_all(site, transaction)
 
 
 def _recounted(zone_id: UUID) -> list[UUID]:
     """Keep the number in the zone's row; the hosts whose limits it touches."""
     zone = Zone.objects.select_for_update(no_key=True).get(pk=zone_id)
-    counted = capacity.count_hosts(zone_id)
+    counted = capacity.count_hosts(zone)
     if not zone.failover_hosts or counted == zone.hosts_counted:
         return []
     events.record(
@@ -53,4 +57,4 @@ def _recounted(zone_id: UUID) -> list[UUID]:
         before={"hosts": zone.hosts_counted},
         after={"hosts": counted, "failover_hosts": zone.failover_hosts},
     )
-    return list(Host.objects.filter(zone=zone).order_by("id").values_list("id", flat=True))
+    return list(Host.objects.filter(zone=zone, kind=HostKind.HOST).order_by("id").values_list("id", flat=True))

@@ -15,12 +15,11 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import budgets, capacity, looks, outside, policies, privileges, replicas
+from . import bins, budgets, capacity, looks, outside, policies, privileges, replicas
 from .drivers import base
 from .looks import AnotherSite, Look
 from .models import (
     Endpoint,
-    Host,
     HostState,
     ImageReplica,
     Installation,
@@ -181,7 +180,7 @@ def zone(turn: Turn) -> Outcome:
     """A zone's folder, and its pool in every compute resource that it touches, stand at the site; or are gone."""
     with turn.reading():
         found = Zone.objects.select_related("site").get(pk=turn.key)
-        hosts = Host.objects.filter(zone=found).exclude(state=HostState.GONE)
+        hosts = bins.hosts_of(found).exclude(state=HostState.GONE)
         computes = sorted(set(hosts.values_list("compute_ref", flat=True)))
         places = Places(outside.driver_of(found.site), found, computes, Installation.objects.get().id)
     if found.deleted_at is not None:

@@ -19,9 +19,9 @@ from facet.operations.wakeups import wake
 from facet.rest.access import SYSTEM, Actor
 from facet.rest.problems import Conflict, Invalid, NotFound
 
-from . import outside
+from . import bins, outside
 from .drivers import base
-from .models import Datastore, Host, HostState, Image, ImageReplica, ReplicaPhase, Template, Zone, ZonePhase
+from .models import Datastore, HostState, Image, ImageReplica, ReplicaPhase, Template, Zone, ZonePhase
 
 KIND = "image-replica"
 CREATE, DELETE = "image-replica.create", "image-replica.delete"
@@ -53,7 +53,7 @@ def lacks(template: Template, reached: Collection[frozenset[str]]) -> bool:
 
 def _reached(zone: Zone) -> list[frozenset[str]]:
     """The datastores that each host of the zone reaches."""
-    hosts = Host.objects.filter(zone=zone).exclude(state=HostState.GONE)
+    hosts = bins.hosts_of(zone).exclude(state=HostState.GONE)
     return [frozenset(refs) for refs in hosts.values_list("datastore_refs", flat=True)]
 
 
@@ -195,7 +195,7 @@ def _placed(turn: Turn, found: ImageReplica) -> base.ImageSpec | base.Refused | 
     if image is None:
         return base.Refused("The image has left the catalogue.", code="not_found")
     with turn.transaction():
-        hosts = list(Host.objects.filter(zone=zone, state=HostState.UP).order_by("name"))
+        hosts = list(bins.hosts_of(zone).filter(state=HostState.UP).order_by("name"))
         host = next((one for one in hosts if one.compute_ref in zone.pool_refs), None)
         if host is None or not zone.folder_ref:
             return None

@@ -20,9 +20,10 @@ from facet.operations.models import Inflight
 from facet.rest.access import SYSTEM
 from facet.rest.dbtypes import CurrentXid
 
+from . import bins
 from .apart import Apart, Unmanaged
 from .drivers.base import DatastoreFacts, HostFacts, Inventory
-from .models import Datastore, Host, HostState, Site
+from .models import Datastore, Host, HostKind, HostState, Site
 
 SLICE = 100
 Transaction = Callable[[], AbstractContextManager[None]]
@@ -101,7 +102,7 @@ def write_unmanaged(site: Site, standing: Apart, transaction: Transaction) -> No
     """Write down what others' VMs take of hosts, where it is something else than was known."""
     with transaction():
         unmanaged = standing.apart()
-        rows = Host.objects.filter(site=site).order_by("id")
+        rows = Host.objects.filter(site=site, kind=HostKind.HOST).order_by("id")
         known = list(rows.values_list("id", "ref", "vcpu_unmanaged", "memory_unmanaged_mib"))
     moved = []
     for id, ref, *before in known:
@@ -114,6 +115,8 @@ def write_unmanaged(site: Site, standing: Apart, transaction: Transaction) -> No
             for id, ref in part:
                 vcpu, memory_mib = _taken(unmanaged, ref)
                 _execute_host(_UNMANAGED, {"id": id, "vcpu": vcpu, "memory": memory_mib})
+    if moved:
+        bins.refresh_all(site, transaction)
 
 
 def _taken(unmanaged: Unmanaged, host_ref: str) -> list[int]:
@@ -125,7 +128,11 @@ def _hosts_gone(site: Site, seen: set[str], transaction: Transaction, looked_at:
     for refs in slices(sorted(set(_ids(Host, site, transaction)) - seen)):
         with transaction():
             late = Q(seen_at__gt=looked_at)
-            rows = Host.objects.filter(site=site, ref__in=refs).exclude(state=HostState.GONE).exclude(late)
+            rows = (
+                Host.objects.filter(site=site, ref__in=refs, kind=HostKind.HOST)
+                .exclude(state=HostState.GONE)
+                .exclude(late)
+            )
             gone = list(rows.order_by("id").select_for_update(no_key=True))
             Host.objects.filter(id__in=[host.id for host in gone]).update(
                 state=HostState.GONE, changed=CurrentXid(), seen_at=looked_at

@@ -24,7 +24,18 @@ from facet.rest.ids import uuid7
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken
 
 from . import budgets, capacity, endpoints, outside, policies, privileges, vlans
-from .models import Datastore, DriftPolicy, Host, PhysicalNetwork, Site, SitePhase, StorageClass, Zone, ZonePhase
+from .models import (
+    Datastore,
+    DriftPolicy,
+    Host,
+    PhysicalNetwork,
+    Placement,
+    Site,
+    SitePhase,
+    StorageClass,
+    Zone,
+    ZonePhase,
+)
 
 LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?", re.IGNORECASE)
@@ -236,6 +247,7 @@ def create_zone(
     drift_policy: str = DriftPolicy.REPORT,
     vlan_range: str = "",
     switch: str = "",
+    placement: str = Placement.FACET,
 ) -> tuple[Zone, Operation]:
     """Carve a zone: its hosts are its own from this transaction on; a worker makes it visible at the site."""
     site = _standing(site)
@@ -254,6 +266,7 @@ def create_zone(
         drift_policy=drift_policy,
         vlan_range=vlan_range,
         switch=switch,
+        placement=placement,
     )
     try:
         with transaction.atomic():

@@ -112,7 +112,8 @@ update infra_host h set
     memory_overdrawn_mib = greatest(0,
         h.memory_claimed_mib + greatest(0, h.memory_unmanaged_mib + %(memory)s) - h.memory_limit_mib),
     changed = pg_current_xact_id(), seen_at = greatest(h.seen_at, clock_timestamp())
-where h.id = %(host)s
+where h.id in (select id from infra_host where id = %(host)s or id = (select bin_id from infra_host
+               where id = %(host)s) order by id for no key update)
 """
 _DATASTORE = """
 update infra_datastore d set

@@ -245,6 +245,6 @@ def release(*, tenant_id: UUID, project_id: UUID, holders: Sequence[UUID], spend
 
 
 def allocations(holders: Iterable[UUID]) -> dict[UUID, Allocation]:
-    """The live allocations of these holders, each with its host, datastore, zone and pool."""
+    """The live allocations of these holders, each with its host (and where it was seen), datastore, zone and pool."""
     rows = Allocation.objects.filter(holder__in=list(holders), released=None)
-    return {row.holder: row for row in rows.select_related("host", "datastore", "zone", "pool")}
+    return {row.holder: row for row in rows.select_related("host", "seen_on", "datastore", "zone", "pool")}

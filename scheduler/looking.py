@@ -20,13 +20,14 @@ from uuid import UUID
 from django.db import connection
 
 from .core.fleet import Fleet, Hold
-from .core.layout import Datastore, Host, Zone
+from .core.layout import Bin, Datastore, Host, Zone
 
 _SINCE = "select watermark, dirty, zones, networks, datastores, hosts, holds from fleet_since(%s::xid8)"
 _ZONES = "select id, name, phase = 'active' from infra_zone where deleted_at is null order by id"
 _HOSTS = """
 select id, site_id, zone_id, vcpu_limit, vcpu_claimed + vcpu_unmanaged, memory_limit_mib,
-    memory_claimed_mib + memory_unmanaged_mib, state = 'up' and not cordoned, datastore_refs, network_refs, labels, name
+    memory_claimed_mib + memory_unmanaged_mib, state = 'up' and not cordoned, datastore_refs, network_refs, labels,
+    name, case when kind = 'bin' then array[stands_for, largest_vcpu, largest_memory_mib] end
 from infra_host order by id
 """
 _DATASTORES = """
@@ -165,7 +166,8 @@ def _holds_after(
 def _host(
     row: tuple[Any, ...], stores: Mapping[tuple[UUID, str], UUID], networks: Mapping[tuple[UUID, str], UUID]
 ) -> Host:
-    id, site, zone, vcpu, vcpu_claimed, memory, memory_claimed, is_open, store_refs, network_refs, labels, name = row
+    id, site, zone, vcpu, vcpu_claimed, memory, memory_claimed, is_open, store_refs, network_refs, labels = row[:11]
+    name, of_bin = row[11:]
     return Host(
         id,
         zone,
@@ -178,6 +180,7 @@ def _host(
         _known(networks, zone, network_refs),
         _read(labels),
         name,
+        Bin(*of_bin) if of_bin else None,
     )
 
 

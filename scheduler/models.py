@@ -129,6 +129,10 @@ class Allocation(Owned, models.Model):
     zone = models.ForeignKey(Zone, models.PROTECT)
     pool = models.ForeignKey(ResourcePool, models.PROTECT)
     host = models.ForeignKey(Host, models.PROTECT)
+    seen_on = models.ForeignKey(
+        Host, models.PROTECT, null=True, related_name="+",
+        help_text="where DRS has put it: a host of the bin that it is claimed from; recorded, and not limited by",
+    )  # fmt: skip
     datastore = models.ForeignKey(Datastore, models.PROTECT)
     holder = models.UUIDField(help_text="the VM's id")
     vcpu = models.BigIntegerField()

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from facet.rest.problems import Invalid
-from infra.models import Datastore, Zone
+from facet.rest.problems import Conflict, Invalid
+from infra.models import Datastore, Placement, Zone
 from infra.models import Host as HostRow
 from tenants.models import Project
 
@@ -216,7 +216,11 @@ def suppose(
     like: str = "",
     days: int = 0,
 ) -> Supposed:
-    """Read what this needs, of all tenants. Raises Invalid naming the field for hosts that are not there."""
+    """Read what this needs, of all tenants. Raises Invalid naming the field for hosts that are not there, and Conflict
+    for what would happen to single hosts of a zone that DRS places in: it is reckoned with as a whole.
+    """
+    if zone.placement == Placement.DRS and (kind == "drain_hosts" or count):
+        raise Conflict(f"DRS places in zone {zone.name}: its hosts are reckoned with together.", code="placed_by_drs")
     rows = list(HostRow.objects.filter(zone=zone).order_by("name", "id"))
     going: frozenset[UUID] = frozenset()
     if kind in LEAVING:

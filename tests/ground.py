@@ -46,17 +46,17 @@ class Ground:
 
 
 @contextmanager
-def simulated(folder: Path, *, zones: int = 1, pools: bool = True) -> Iterator[Ground]:
-    """On a simulator of its own. Ends with it."""
+def simulated(folder: Path, *, zones: int = 1, pools: bool = True, **more: Any) -> Iterator[Ground]:
+    """On a simulator of its own. Ends with it. `more`: what is said of each zone."""
     with simulator_site.running(folder) as site:
-        yield carved(site, zones=zones, pools=pools)
+        yield carved(site, zones=zones, pools=pools, **more)
 
 
-def carved(site: Site, *, zones: int = 1, pools: bool = True) -> Ground:
+def carved(site: Site, *, zones: int = 1, pools: bool = True, **more: Any) -> Ground:
     """On a site that runs: registered, carved, with an image, and a tenant with its pools."""
     it = factories.person("root", "platform-admin")
     made = register(it, site)
-    names = [carve(it, made, site, number) for number in range(1, zones + 1)]
+    names = [carve(it, made, site, number, **more) for number in range(1, zones + 1)]
     publish(it, site)
     office = factories.office("acme")
     if pools:
@@ -78,12 +78,12 @@ def register(it: Api, site: Site, name: str = "dc1") -> str:
     return found
 
 
-def carve(it: Api, site_id: str, site: Site, number: int) -> str:
+def carve(it: Api, site_id: str, site: Site, number: int, **more: Any) -> str:
     """The zone az<number>, of the site's cluster rack-<number> (the contract's own cluster for 1)."""
     cluster = site.vsphere_cluster.replace("1", str(number))
     body = {
         "name": f"az{number}", "site": "dc1", "selector": {"vsphere_cluster": cluster},
-        "datastores": [site.datastore.replace("1", str(number))], "networks": [site.network],
+        "datastores": [site.datastore.replace("1", str(number))], "networks": [site.network], **more,
     }  # fmt: skip
     work.succeed(it, it.post("zones", body))
     return f"az{number}"

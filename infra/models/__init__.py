@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .catalogue import Addon, Flavor, Image, ImageReplica, ReplicaPhase, Template
 from .networks import Endpoint, NetworkOffer, PhysicalNetwork, Vlan
-from .room import Datastore, Host, HostState, StorageClass, StoragePolicy, UnmanagedVm
+from .room import Datastore, Host, HostKind, HostState, StorageClass, StoragePolicy, UnmanagedVm
 from .sites import DriftPolicy, Installation, Placement, Site, SitePhase, Zone, ZonePhase
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Endpoint",
     "Flavor",
     "Host",
+    "HostKind",
     "HostState",
     "Image",
     "ImageReplica",

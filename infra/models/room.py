@@ -19,12 +19,27 @@ class HostState(models.TextChoices):
     GONE = "gone"
 
 
+class HostKind(models.TextChoices):
+    """What a row of hosts stands for."""
+
+    HOST = "host"
+    BIN = "bin"  # all hosts of a zone that DRS places in: what is claimed from there
+
+
 class Host(models.Model):
-    """A hypervisor. In at most one zone."""
+    """A hypervisor, in at most one zone; or the one bin of a zone that DRS places in, see infra/bins.py."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     site = models.ForeignKey(Site, models.PROTECT, related_name="hosts")
     zone = models.ForeignKey(Zone, models.PROTECT, null=True, related_name="hosts")
+    kind = models.CharField(max_length=8, choices=HostKind, default=HostKind.HOST)
+    bin = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="members",
+        help_text="of the zone whose room it is part of; such a host has no zone of its own",
+    )  # fmt: skip
+    stands_for = models.IntegerField(default=1, help_text="of a bin: so many hosts are up")
+    largest_vcpu = models.BigIntegerField(null=True, help_text="of a bin: no VM is larger than its largest host")
+    largest_memory_mib = models.BigIntegerField(null=True)
     ref = models.CharField(max_length=255)
     name = models.CharField(max_length=255)
     compute_ref = models.CharField(max_length=255)
@@ -74,6 +89,11 @@ class Host(models.Model):
             models.Index(fields=["changed"], name="host_changed"),
             models.Index(fields=["zone"], name="host_zone"),
         ]
+
+    @property
+    def of_zone(self) -> Zone | None:
+        """The zone whose room it is part of, whichever way that is counted."""
+        return self.zone if self.bin is None else self.bin.zone
 
 
 class Datastore(models.Model):

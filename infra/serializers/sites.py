@@ -93,17 +93,17 @@ class CheckSerializer(serializers.Serializer):
 
 
 class HostSerializer(serializers.ModelSerializer):
-    """A hypervisor, and what is claimed of it."""
+    """A hypervisor, and what is claimed of it; or a bin, which stands for all hosts of a zone that DRS places in."""
 
-    zone = PlaceSerializer(allow_null=True)
+    zone = PlaceSerializer(source="of_zone", allow_null=True)
     state = serializers.ChoiceField(choices=HostState.choices)
     labels = serializers.DictField(child=serializers.CharField())
 
     class Meta:
         model = Host
         fields = [
-            "id", "ref", "name", "zone", "state", "cordoned", "vsphere_cluster", "compute_ref", "labels", "cpu_cores",
-            "core_mhz", "memory_mib", "vcpu_limit", "vcpu_claimed", "vcpu_unmanaged", "vcpu_overdrawn",
+            "id", "kind", "ref", "name", "zone", "state", "cordoned", "vsphere_cluster", "compute_ref", "labels",
+            "cpu_cores", "core_mhz", "memory_mib", "vcpu_limit", "vcpu_claimed", "vcpu_unmanaged", "vcpu_overdrawn",
             "memory_limit_mib", "memory_claimed_mib", "memory_unmanaged_mib", "memory_overdrawn_mib", "seen_at",
         ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from facet.rest.fields import NameField, StrictSerializer, Text, WholeNumber
 
 from ..models import (
     DriftPolicy,
+    Placement,
     StorageClass,
     UnmanagedVm,
     Zone,
@@ -76,6 +77,10 @@ class ZoneRequest(StrictSerializer):
         choices=DriftPolicy.choices, required=False, default=DriftPolicy.REPORT,
         help_text="what was changed by hand at the site is told, or put right too",
     )  # fmt: skip
+    placement = serializers.ChoiceField(
+        choices=Placement.choices, required=False, default=Placement.FACET,
+        help_text="who chooses the host of a VM: Facet; or DRS, in a zone of one vSphere cluster. It stays as it is",
+    )  # fmt: skip
     vlan_range = Text(
         max_length=255, required=False, allow_blank=True, default="",
         help_text='"100-199,300": tags for networks of projects\' own; no two zones of a site share one',
@@ -112,6 +117,7 @@ class ZoneSerializer(serializers.ModelSerializer):
     memory_overcommit = serializers.FloatField(allow_null=True)
     failover_hosts = serializers.IntegerField(allow_null=True)
     drift_policy = serializers.ChoiceField(choices=DriftPolicy.choices, allow_null=True)
+    placement = serializers.ChoiceField(choices=Placement.choices, allow_null=True)
     vlan_range = serializers.CharField(allow_null=True, allow_blank=True)
     switch = serializers.CharField(allow_null=True, allow_blank=True)
     simulated = serializers.BooleanField(source="site.simulated")
@@ -120,7 +126,7 @@ class ZoneSerializer(serializers.ModelSerializer):
 
     INSIDE = (
         "site", "selector", "datastores", "networks", "endpoint_range", "hosts", "cpu_overcommit", "memory_overcommit",
-        "failover_hosts", "drift_policy", "vlan_range", "switch",
+        "failover_hosts", "drift_policy", "placement", "vlan_range", "switch",
     )  # fmt: skip
 
     class Meta:
@@ -128,7 +134,7 @@ class ZoneSerializer(serializers.ModelSerializer):
         fields = [
             "id", "name", "site", "simulated", "phase", "reason", "selector", "hosts", "datastores", "networks",
             "endpoint_range", "cpu_overcommit", "memory_overcommit", "failover_hosts", "drift_policy",
-            "vlan_range", "switch", "generation", "observed_generation", "created_at",
+            "placement", "vlan_range", "switch", "generation", "observed_generation", "created_at",
         ]  # fmt: skip
 
     def to_representation(self, zone: Zone) -> dict[str, Any]:

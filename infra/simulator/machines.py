@@ -12,7 +12,7 @@ from uuid import uuid4
 from infra.drivers.base import DriverError, NotReady, Refused
 from infra.drivers.extraconfig import USERDATA, WIPED
 
-from . import admission, documents
+from . import admission, documents, drs
 from .acts import Acts, Document
 from .admission import known
 from .moments import described
@@ -65,7 +65,8 @@ class Machines(Acts):
             machine=str(uuid4()),
             folder=folder.ref,
             pool=asked["pool_ref"],
-            host=asked["host_ref"],
+            host=asked["host_ref"] or drs.chosen(state, asked["pool_ref"]),
+            of_drs=not asked["host_ref"],
             datastore=asked["datastore_ref"],
             network=asked["network_ref"] or "",
             vcpu=int(asked["vcpu"]),
@@ -163,6 +164,8 @@ class Machines(Acts):
         if wanted == "suspended" and vm.power == "off":
             raise Refused(f"{vm.name} is off: only a running VM can be suspended.", code="invalid")
         if wanted == "on":
+            if vm.of_drs:
+                drs.settle(self._state, vm)
             admission.fits_host(self._state, vm)
         self._refuse(POWER_TASKS[wanted], vm.name)
         return self._answer(vm, self._tasks.begin(POWER_TASKS[wanted], vm))

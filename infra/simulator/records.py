@@ -134,6 +134,7 @@ class Vm:
     more_addresses: list[str] = field(default_factory=list)  # that its guest has told, beside the first
     bare: bool = False  # nothing is on its disk: it runs, and boots nothing
     snapshots: list[dict[str, Any]] = field(default_factory=list)  # the oldest first, see moments
+    of_drs: bool = False  # made in a pool with no host named: DRS chooses
 
     @property
     def networks(self) -> list[str]:
@@ -149,7 +150,7 @@ class Vm:
 
 @dataclass
 class Rule:
-    """Keep these VMs apart; or, where it names hosts, on these. Its name is its ref. Nobody here acts on it."""
+    """Keep these VMs apart; or, where it names hosts, on these. Its name is its ref. See drs.py for who acts on it."""
 
     ref: str
     vm_keys: list[str] = field(default_factory=list)

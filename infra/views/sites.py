@@ -14,10 +14,10 @@ from facet.rest.endpoint import Endpoint
 from facet.rest.idempotency import Answer
 from facet.rest.problems import Invalid
 
-from .. import outside, privileges, services
+from .. import bins, outside, privileges, services
 from .. import serializers as shapes
 from ..drivers import base, factory
-from ..models import Datastore, Host, PhysicalNetwork, Site, Template
+from ..models import Datastore, Host, HostKind, PhysicalNetwork, Site, Template
 from .receipts import receipt
 
 
@@ -146,7 +146,7 @@ class SitePartEndpoint(Endpoint):
 class HostEndpoint(SitePartEndpoint):
     """A site's hosts."""
 
-    queryset = Host.objects.select_related("zone")
+    queryset = Host.objects.filter(kind=HostKind.HOST).select_related("zone", "bin__zone")
     serializer_class = shapes.HostSerializer
     filter_fields = ("name", "state", "vsphere_cluster")
 
@@ -157,7 +157,7 @@ class HostEndpoint(SitePartEndpoint):
         if zone is not None:
             if "\x00" in zone:
                 raise Invalid({"zone": "Not a value of this filter."})
-            found = found.filter(zone=services.zone_by_name(zone))
+            found = found.filter(pk__in=bins.hosts_of(services.zone_by_name(zone)))
         return self.page(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
 from rest_framework.response import Response
 
 from facet.operations.serializers import accepted
@@ -14,7 +14,7 @@ from facet.rest.idempotency import Answer
 
 from .. import serializers as shapes
 from .. import services, storage
-from ..models import Datastore, StorageClass, UnmanagedVm, Zone
+from ..models import Datastore, Placement, StorageClass, UnmanagedVm, Zone
 from .receipts import Inspected, receipt
 
 
@@ -25,7 +25,12 @@ class ZoneEndpoint(Inspected):
         Zone.objects.filter(deleted_at=None)
         .select_related("site")
         .prefetch_related("datastores", "networks")
-        .annotate(host_count=Count("hosts", distinct=True))
+        .annotate(
+            host_count=Case(
+                When(placement=Placement.DRS, then=Count("hosts__members", distinct=True)),
+                default=Count("hosts", distinct=True),
+            )
+        )
     )
     serializer_class = shapes.ZoneSerializer
     verbs = {
@@ -143,4 +148,5 @@ class UnmanagedVmEndpoint(Endpoint):
     filter_fields = ("name", "power")
 
     def get_queryset(self) -> QuerySet[Any]:
-        return super().get_queryset().filter(host__zone_id=self.kwargs["parent_pk"])
+        zone = self.kwargs["parent_pk"]
+        return super().get_queryset().filter(Q(host__zone_id=zone) | Q(host__bin__zone_id=zone))

@@ -11,7 +11,10 @@ class AllocationSerializer(serializers.ModelSerializer):
     """What a holder (a VM) has, where, and since when."""
 
     zone = serializers.CharField(source="zone.name")
-    host = serializers.CharField(source="host.name")
+    host = serializers.CharField(source="host.name", help_text="in a zone that DRS places: the bin of all its hosts")
+    seen_on = serializers.CharField(
+        source="seen_on.name", default=None, allow_null=True, help_text="there, the host where DRS has put it"
+    )
     datastore = serializers.CharField(source="datastore.name")
     pool = serializers.CharField(source="pool.name")
     name = serializers.SerializerMethodField()
@@ -19,7 +22,7 @@ class AllocationSerializer(serializers.ModelSerializer):
     class Meta:
         model = Allocation
         fields = [
-            "id", "holder", "name", "tenant_id", "project_id", "zone", "host", "datastore", "pool", "vcpu",
+            "id", "holder", "name", "tenant_id", "project_id", "zone", "host", "seen_on", "datastore", "pool", "vcpu",
             "memory_mib", "storage_gib", "vcpu_from_hold", "memory_from_hold_mib", "created", "released",
         ]  # fmt: skip
 

@@ -17,7 +17,9 @@ from ..serializers import allocations as shapes
 class AllocationEndpoint(Endpoint):
     """Who has room where, and why there. Closed ones stay, with the time of their release."""
 
-    queryset = Allocation.objects.select_related("zone", "host", "datastore", "pool").annotate(created_at=F("created"))
+    queryset = Allocation.objects.select_related("zone", "host", "seen_on", "datastore", "pool").annotate(
+        created_at=F("created")
+    )
     serializer_class = shapes.AllocationSerializer
     verbs = {"list": "allocation.read", "retrieve": "allocation.read", "why": "allocation.read"}
     answers = {"why": (200, shapes.WhySerializer)}

@@ -55,8 +55,9 @@ def extra_config(values: Mapping[str, str]) -> list[Any]:
 
 
 def place(session: Session, spec: VmSpec) -> dict[str, Any]:
+    """Where DRS places, the pool is the target and the host is vCenter's choice."""
     return {
-        "host": session.object(vim.HostSystem, spec.host_ref),
+        "host": session.object(vim.HostSystem, spec.host_ref) if spec.host_ref else None,
         "datastore": session.object(vim.Datastore, spec.datastore_ref),
         "pool": session.object(vim.ResourcePool, spec.pool_ref),
     }
@@ -89,7 +90,7 @@ def built(machine: Machine, spec: VmSpec) -> bool:
 
 def relocation(session: Session, machine: Machine, spec: VmSpec) -> Any:
     """To the chosen host and datastore, where the clone did not land there; None where it did."""
-    wrong_host = machine.host != spec.host_ref
+    wrong_host = machine.host != spec.host_ref and spec.host_ref != ""
     wrong_store = spec.datastore_ref not in machine.datastores
     if not (wrong_host or wrong_store):
         return None

@@ -264,7 +264,7 @@ class NodeSerializer(serializers.ModelSerializer):
 
     def get_host(self, node: Node) -> str | None:
         held = self.context["allocations"].get(node.vm_id)
-        return held.host.name if held else None
+        return (held.seen_on or held.host).name if held else None
 
     def get_zone(self, node: Node) -> str:
         zone: str = self.context["zone_names"].get(node.vm.zone_id, "")

@@ -17,9 +17,10 @@ from facet.operations import events
 from facet.rest.access import SYSTEM
 from facet.workloads.models import VmPhase
 from infra.drivers.base import VmFacts
-from infra.models import Host
+from infra.models import Host, HostKind
 from scheduler import ledger
 from scheduler.core.ask import Apart
+from scheduler.models import Allocation
 
 from . import rules
 from .models import CLUSTER_KIND, GONE_PHASES, Cluster, ClusterPhase, Node
@@ -80,10 +81,18 @@ def _broken(cluster: Cluster, seen: Mapping[UUID, str], names: Mapping[str, str]
     held = ledger.allocations([node.vm_id for node in apart])
     shared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for node in apart:
-        ref = seen.get(node.vm_id) or (held[node.vm_id].host.ref if node.vm_id in held else "")
+        ref = seen.get(node.vm_id) or (_recorded(held[node.vm_id]) if node.vm_id in held else "")
         if ref:
             shared[node.pool.name if node.pool else PLANES, names.get(ref, ref)].append(node.name)
     return [_fact(*place, nodes) for place, nodes in sorted(shared.items()) if len(nodes) > 1]
+
+
+def _recorded(held: Allocation) -> str:
+    """Where its room is; in a zone that DRS places, where it was last seen, if it has been seen at all."""
+    if held.host.kind == HostKind.BIN:
+        return held.seen_on.ref if held.seen_on is not None else ""
+    ref: str = held.host.ref
+    return ref
 
 
 def _keeps_apart(cluster: Cluster, node: Node) -> bool:

@@ -45,7 +45,7 @@ class SitePage(Page):
     def show(self, pk: UUID) -> dict[str, Any]:
         self.require("site.read")
         site = self.visible(Site.objects.filter(deleted_at=None), pk, "site.read")
-        hosts = Host.objects.filter(site=site).exclude(state=HostState.GONE).select_related("zone")
+        hosts = Host.objects.filter(site=site).exclude(state=HostState.GONE).select_related("zone", "bin__zone")
         return {
             "site": site,
             "zones": reading.zones(site),

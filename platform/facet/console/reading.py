@@ -14,7 +14,7 @@ from facet.clusters.models import Cluster, ClusterPhase, Node, NodePhase
 from facet.operations.models import OPEN_PHASES, Operation, Phase
 from facet.rest.access import Access
 from facet.workloads.models import VM, VM_KIND, Network, VmPhase, Volume
-from infra.models import HostState, Site, Zone
+from infra.models import HostKind, HostState, Site, Zone
 from tenants import quota
 from tenants.models import Project, Quota, Resource, Tenant
 
@@ -50,8 +50,9 @@ class Some:
 
 
 def sites() -> Some:
-    up = Q(hosts__state=HostState.UP)
-    present = ~Q(hosts__state=HostState.GONE)
+    real = Q(hosts__kind=HostKind.HOST)
+    up = Q(hosts__state=HostState.UP) & real
+    present = ~Q(hosts__state=HostState.GONE) & real
     living = Q(zones__deleted_at=None)
     return Some.of(
         Site.objects.filter(deleted_at=None)
@@ -70,7 +71,7 @@ def zones(site: Site | None = None) -> Some:
     if site is not None:
         found = found.filter(site=site)
     counted = found.annotate(
-        hosts_known=Count("hosts"),
+        hosts_known=F("hosts_counted"),
         vcpu_claimed=Coalesce(Sum("hosts__vcpu_claimed"), 0),
         vcpu_limit=Coalesce(Sum("hosts__vcpu_limit"), 0),
         memory_claimed_mib=Coalesce(Sum("hosts__memory_claimed_mib"), 0),

@@ -22,7 +22,7 @@ from facet.operations.models import Inflight
 from facet.rest.access import Actor
 from facet.rest.fields import valid_name
 from facet.rest.problems import Conflict, InUse, Invalid, NameTaken, NotFound
-from infra import outside, unmanaged
+from infra import bins, outside, unmanaged
 from infra.drivers import base
 from infra.models import Datastore, Host, UnmanagedVm, Zone
 from scheduler import ledger
@@ -73,7 +73,8 @@ def candidate(zone: Zone, said: str) -> UnmanagedVm:
     which = Q(ref=said) | Q(name=said)
     with suppress(ValueError):  # it is no key
         which |= Q(key=UUID(said))
-    rows = list(UnmanagedVm.objects.filter(which, site_id=zone.site_id, host__zone=zone).order_by("ref")[:20])
+    there = UnmanagedVm.objects.filter(which, host__in=bins.hosts_of(zone))
+    rows = list(there.order_by("ref")[:20])
     if not rows:
         raise Invalid({"vm": f"There is no unmanaged VM {said} on the hosts of zone {zone.name}."})
     if len(rows) > 1:
@@ -135,7 +136,8 @@ def adopt(*, found: Wish, seen: base.VmFacts, by: Actor) -> Adopted:
     unmanaged.lock(site_id)
     if not UnmanagedVm.objects.filter(site_id=site_id, key=found.key).exists():
         raise Conflict(f"{found.name} is no unmanaged VM any more: somebody was faster.", code="managed")
-    host, store = _where(found.zone, seen)
+    at, store = _where(found.zone, seen)
+    host = at if at.bin is None else at.bin  # in a zone that DRS places the bin is what is claimed from
     pool = pools_for(found.project, [found.zone])[found.zone.id]
     vm = _row(found, seen)
     unmanaged.forget(site_id, seen)
@@ -143,7 +145,7 @@ def adopt(*, found: Wish, seen: base.VmFacts, by: Actor) -> Adopted:
         "vm.adopted", by=by, kind=VM_KIND, id=vm.id, name=vm.name, tenant_id=vm.tenant_id, project_id=vm.project_id,
         message=f"A VM of the site is managed from now on: {seen.name}.", after={"host": host.name, "ref": seen.ref},
     )  # fmt: skip
-    unmanaged.taken_over(seen, host_id=host.id, datastore_id=store.id)
+    unmanaged.taken_over(seen, host_id=at.id, datastore_id=store.id)
     ask = Ask(
         key=vm.id, name=vm.name, role=ROLE, vcpu=vm.vcpu, memory_mib=vm.memory_mib, disk_gib=vm.disk_gib,
         zones=(found.zone.id,), pools=(pool.id,),
@@ -157,7 +159,7 @@ def adopt(*, found: Wish, seen: base.VmFacts, by: Actor) -> Adopted:
 
 
 def _where(zone: Zone, seen: base.VmFacts) -> tuple[Host, Datastore]:
-    host = Host.objects.filter(site_id=zone.site_id, ref=seen.host_ref, zone=zone).first()
+    host = bins.hosts_of(zone).select_related("bin").filter(ref=seen.host_ref).first()
     if host is None:
         raise Conflict(f"{seen.name} stands on no host of zone {zone.name} any more.", code="not_in_zone")
     store = zone.datastores.filter(ref__in=seen.datastore_refs[:1]).first()
@@ -219,8 +221,8 @@ def release(*, vm: VM, seen: base.VmFacts | None, by: Actor, check: standing.Che
         message="It is managed no more. Nothing on it was changed.",
     )  # fmt: skip
     ledger.release(tenant_id=vm.tenant_id, project_id=vm.project_id, holders=[vm.id])
-    if seen is not None and held is not None and at is not None and at.id == held.host_id:
-        unmanaged.given_back(seen, host_id=held.host_id, datastore_id=held.datastore_id)
+    if seen is not None and held is not None and at is not None and held.host_id in (at.id, at.bin_id):
+        unmanaged.given_back(seen, host_id=at.id, datastore_id=held.datastore_id)
     return vm
 
 

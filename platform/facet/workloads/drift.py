@@ -45,7 +45,7 @@ def judge(rows: Mapping[UUID, VM], seen: Iterable[VmFacts], began: datetime | No
     """Compare these VMs, as their rows were just read, with what is seen; write down what differs. In a transaction."""
     told = {vm.key: vm for vm in seen if vm.key in rows and _at_rest(rows[vm.key], began)}
     held = ledger.allocations(told)
-    elsewhere = {key for key, one in held.items() if one.host.ref != told[key].host_ref}
+    elsewhere = {key for key, one in held.items() if (one.seen_on or one.host).ref != told[key].host_ref}
     elsewhere |= {key for key, one in held.items() if one.datastore.ref not in told[key].datastore_refs}
     ground = following.Ground.of(next(iter(rows.values())).zone.site_id) if elsewhere else following.Ground({}, {})
     ours_move = set(Move.objects.filter(holder__in=elsewhere, ended_at=None).values_list("holder", flat=True))
@@ -87,7 +87,7 @@ def _just_booted(vm: VM) -> bool:
 def _host(held: Allocation, seen: VmFacts, hosts: Mapping[str, Host]) -> Line | None:
     """Where it stands, if that is no host of its zone; unknown hosts are told when they have been looked at."""
     host = hosts.get(seen.host_ref)
-    if host is None or host.zone_id == held.zone_id:
+    if host is None or (host if host.bin is None else host.bin).zone_id == held.zone_id:
         return None
     return {"field": "host", "wanted": held.host.name, "seen": host.name}
 

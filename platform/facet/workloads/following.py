@@ -14,7 +14,7 @@ from uuid import UUID
 from facet.operations import events
 from facet.rest.access import SYSTEM
 from infra.drivers.base import VmFacts
-from infra.models import Datastore, Host
+from infra.models import Datastore, Host, HostKind
 from scheduler import following, ledger
 from scheduler.models import Allocation
 
@@ -30,7 +30,7 @@ class Ground:
 
     @classmethod
     def of(cls, site_id: UUID) -> Ground:
-        hosts = Host.objects.filter(site_id=site_id).only("id", "ref", "name", "zone_id")
+        hosts = Host.objects.filter(site_id=site_id, kind=HostKind.HOST).select_related("bin")
         stores = Datastore.objects.filter(site_id=site_id).only("id", "ref", "name")
         return cls({host.ref: host for host in hosts}, {store.ref: store for store in stores})
 
@@ -38,9 +38,23 @@ class Ground:
 def has_moved(seen: VmFacts, held: Allocation, ground: Ground) -> bool:
     """Whether it was seen elsewhere in its zone than its allocation says."""
     host = ground.hosts.get(seen.host_ref)
-    if host is None or host.zone_id != held.zone_id:
+    if host is None or _room(host).zone_id != held.zone_id:
         return False
-    return host.id != held.host_id or _other_datastore(seen, held, ground) is not None
+    return (
+        _room(host).id != held.host_id
+        or _seen_on(host) != held.seen_on_id
+        or bool(_other_datastore(seen, held, ground))
+    )
+
+
+def _room(host: Host) -> Host:
+    """What is claimed from for who stands there: in a zone that DRS places its bin, of which any host will do."""
+    return host if host.bin is None else host.bin
+
+
+def _seen_on(host: Host) -> UUID | None:
+    """What an allocation of its bin records; a host that is claimed from itself needs no record."""
+    return None if host.bin is None else host.id
 
 
 def _other_datastore(seen: VmFacts, held: Allocation, ground: Ground) -> Datastore | None:
@@ -69,14 +83,15 @@ def _follow(key: UUID, seen: VmFacts, ground: Ground) -> None:
         return
     host, store = ground.hosts[seen.host_ref], _other_datastore(seen, held, ground)
     moved = following.follow(
-        tenant_id=vm.tenant_id, project_id=vm.project_id, holder=vm.id, host_id=host.id,
-        datastore_id=store.id if store else None,
+        tenant_id=vm.tenant_id, project_id=vm.project_id, holder=vm.id, host_id=_room(host).id,
+        datastore_id=store.id if store else None, seen_on=_seen_on(host),
     )  # fmt: skip
-    if moved:
+    was = held.seen_on or held.host
+    if moved and was.kind == HostKind.HOST:  # out of the bin itself: that is where it was seen first
         there = store or held.datastore
         events.record(
             "vm.moved", by=SYSTEM, kind=VM_KIND, id=vm.id, name=vm.name, tenant_id=vm.tenant_id,
             project_id=vm.project_id, message=f"The site has moved it to {host.name}.",
-            before={"host": held.host.name, "datastore": held.datastore.name},
+            before={"host": was.name, "datastore": held.datastore.name},
             after={"host": host.name, "datastore": there.name},
         )  # fmt: skip

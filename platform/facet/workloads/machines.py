@@ -20,7 +20,7 @@ from facet.operations.engine import ComeAgain, Turn
 from facet.operations.wakeups import wake
 from infra import replicas
 from infra.drivers import base
-from infra.models import Site
+from infra.models import HostKind, Site
 from scheduler import ledger
 from scheduler.models import Allocation, ResourcePool
 
@@ -184,7 +184,7 @@ def _specs(
             guest_id=vm.guest_id,
             folder_ref=folders[vm.zone_id],
             pool_ref=_pool_ref(where[vm.id]) or "",
-            host_ref=where[vm.id].host.ref,
+            host_ref="" if where[vm.id].host.kind == HostKind.BIN else where[vm.id].host.ref,
             datastore_ref=where[vm.id].datastore.ref,
             network_ref=vm.network.ref if vm.network else None,
             vcpu=vm.vcpu,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from rest_framework.response import Response
 
 from facet.operations.serializers import OperationSerializer, accepted
@@ -33,7 +34,7 @@ def vms() -> QuerySet[VM]:
         .select_related("project__tenant", "zone__site", "image", "network")
         .prefetch_related(nics.rows())
         .defer("zone__site__password_sealed", "zone__site__ca_pem")
-        .annotate(host_name=Subquery(held.values("host__name")[:1]))
+        .annotate(host_name=Subquery(held.values(name=Coalesce("seen_on__name", "host__name"))[:1]))
     )
 
 

@@ -47,6 +47,7 @@ Switch = Annotated[
 CPU_OVERCOMMIT = "vCPUs on a core."
 MEMORY_OVERCOMMIT = "Memory promised by memory there is."
 DRIFT_POLICY = "What was changed by hand at the site: report it, or repair it too."
+PLACEMENT = "Who chooses the host of a VM: facet; or drs, in a zone of one vSphere cluster."
 FAILOVER_HOSTS = "Keep the room of so many hosts free for restarts."
 UNMANAGED = [
     Column("name", "name"),
@@ -111,6 +112,9 @@ def create(
         str | None,
         typer.Option("--drift-policy", metavar="report|repair", help=DRIFT_POLICY, show_default="report"),
     ] = None,
+    placement: Annotated[
+        str | None, typer.Option("--placement", metavar="facet|drs", help=PLACEMENT, show_default="facet")
+    ] = None,
     vlan_range: VlanRange = None,
     switch: Switch = None,
     wait: Wait = False,
@@ -133,7 +137,7 @@ def create(
     }  # fmt: skip
     body |= _said(
         cpu_overcommit=cpu_overcommit, memory_overcommit=memory_overcommit, failover_hosts=failover_hosts,
-        drift_policy=drift_policy, vlan_range=vlan_range, switch=switch,
+        drift_policy=drift_policy, placement=placement, vlan_range=vlan_range, switch=switch,
     )  # fmt: skip
     session = Session(ctx, output)
     session.finish(

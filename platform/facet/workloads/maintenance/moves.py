@@ -14,7 +14,7 @@ from uuid import UUID
 from facet.operations import events
 from facet.rest.access import SYSTEM
 from infra.drivers import base
-from infra.models import HostState, Zone, ZonePhase
+from infra.models import Host, HostKind, HostState, Zone, ZonePhase
 from scheduler import moves
 from scheduler.models import Move, MovePhase
 from tenants.models import Project
@@ -50,7 +50,7 @@ def settle(scene: Scene) -> None:
 
 
 def _stands_there(move: Move, facts: base.VmFacts | None) -> bool:
-    if facts is None or facts.host_ref != move.host.ref:
+    if facts is None or facts.host_ref not in _refs(move.host):
         return False
     return move.storage_gib == 0 or move.datastore.ref in facts.datastore_refs
 
@@ -164,8 +164,17 @@ def _pool_ref(move: Move) -> str | None:
     return found
 
 
+def _refs(host: Host) -> list[str]:
+    """The hosts at the site that a move to this one may end on: of a bin any that is up, for DRS to choose from."""
+    if host.kind == HostKind.HOST:
+        return [host.ref]
+    return list(host.members.filter(state=HostState.UP).order_by("id").values_list("ref", flat=True))
+
+
 def _spec(move: Move) -> base.MoveSpec:
-    return base.MoveSpec(move.holder, move.host.ref, move.datastore.ref, _pool_ref(move) or "")
+    refs = _refs(move.host)
+    host_ref = refs[move.holder.int % len(refs)] if refs else move.host.ref  # all over the bin: DRS evens out the rest
+    return base.MoveSpec(move.holder, host_ref, move.datastore.ref, _pool_ref(move) or "")
 
 
 def _wait_for_pools(scene: Scene, waiting: Sequence[Move]) -> None:
@@ -202,4 +211,4 @@ def _call_back(scene: Scene, back: Sequence[Move]) -> None:
 def _stay(move: Move) -> base.MoveSpec:
     source = move.source
     pool_ref = source.pool.refs.get(source.host.compute_ref) or ""
-    return base.MoveSpec(move.holder, source.host.ref, source.datastore.ref, pool_ref)
+    return base.MoveSpec(move.holder, (source.seen_on or source.host).ref, source.datastore.ref, pool_ref)

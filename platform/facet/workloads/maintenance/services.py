@@ -18,7 +18,7 @@ from facet.operations.wakeups import wake
 from facet.rest.access import Actor
 from facet.rest.problems import Conflict
 from infra import maintenance as hosts
-from infra.models import Host, Zone, ZonePhase
+from infra.models import Host, HostKind, Zone, ZonePhase
 from scheduler import ledger
 from scheduler.core.standing import Relocation
 from scheduler.models import Allocation
@@ -48,11 +48,22 @@ def _check_none(zone: Zone, host: Host | None) -> None:
             raise Conflict(f"{what} is being drained. Cancel its operation, or wait for its end.", code="draining")
 
 
+def _check_placed_by_facet(host: Host) -> None:
+    """Raises Conflict for a host, or the bin, of a zone that DRS places in."""
+    if host.kind == HostKind.BIN or host.bin_id is not None:
+        raise Conflict(
+            f"DRS places in the zone of {host.name}: put the host into maintenance at the site, and DRS empties it. "
+            "A zone as a whole can be drained here.",
+            code="placed_by_drs",
+        )
+
+
 # --- cordon --------------------------------------------------------------------------------------------------------
 
 
 def cordon(*, host: Host, by: Actor) -> None:
     """The host takes nothing new; what pools keep there is placed anew. Said twice, it is once."""
+    _check_placed_by_facet(host)
     if hosts.cordon(host.id, by=by) and host.zone_id is not None:
         wake_pools_of(host.zone_id)
 
@@ -71,7 +82,8 @@ def uncordon(*, host: Host, by: Actor) -> None:
 
 def read_host(host: Host) -> Leaving:
     """Raises Conflict for a host without a zone, or that is being drained."""
-    host = Host.objects.select_related("zone__site").get(pk=host.pk)
+    host = Host.objects.select_related("zone__site", "bin__zone").get(pk=host.pk)
+    _check_placed_by_facet(host)
     if host.zone is None:
         raise Conflict(f"Host {host.name} is in no zone: nothing of Facet's stands there.", code="no_zone")
     _check_none(host.zone, host)
