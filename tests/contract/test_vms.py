@@ -42,6 +42,25 @@ def test_a_vm_stands_as_it_was_asked_for(site, room, driver):
     assert config["guestinfo.metadata.encoding"] == "gzip+base64"
 
 
+def test_where_no_host_is_named_the_pool_is_the_target_and_the_site_chooses(site, room, driver):
+    """As in a zone that DRS places: a clone and an empty VM stand on some host of the pool's vSphere cluster."""
+    clone = room.spec(host_ref="")
+    empty = room.spec("bare", host_ref="", template_ref="", guest_id="otherLinux64Guest")
+    made = room.make_vms(clone, empty)
+    within = {host.ref for host in driver.inventory().hosts if host.compute_ref == room.host.compute_ref}
+    for spec in (clone, empty):
+        vm = room.right(made[spec.key])
+        assert vm.host_ref in within
+        assert (vm.pool_ref, vm.datastore_refs) == (room.pool_ref, (room.datastore_ref,))
+    writes = site.by_hand.writes()
+    again = room.make_vms(clone, empty)
+    assert {key: room.right(one).host_ref for key, one in again.items()} == {
+        key: room.right(one).host_ref for key, one in made.items()
+    }
+    assert site.by_hand.writes() == writes
+    room.power(clone.key, Power.ON)
+
+
 def test_a_vm_asked_for_twice_is_one_vm_and_no_second_write(site, room, driver, connect):
     spec = room.spec()
     first = room.right(room.make_vms(spec)[spec.key])
