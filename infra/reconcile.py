@@ -15,7 +15,7 @@ from facet.operations import services as operations
 from facet.operations.engine import Again, ComeAgain, Done, Outcome, SiteDown, Turn
 from facet.rest.access import SYSTEM
 
-from . import bins, budgets, capacity, looks, outside, policies, privileges, replicas
+from . import bins, budgets, capacity, hostrules, looks, outside, policies, privileges, replicas
 from .drivers import base
 from .looks import AnotherSite, Look
 from .models import (
@@ -298,6 +298,7 @@ def _remove_zone(turn: Turn, places: Places) -> Outcome:
     turn.renew()
     folder, pools = _known_places(places)
     turn.renew()
+    driver.ensure_no_rule(hostrules.name_of(found.id))
     driver.ensure_no_pool(pools)
     if folder:
         driver.ensure_no_folder(folder)

@@ -219,7 +219,10 @@ class SimulatorDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes,
         return outcomes
 
     def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
-        more: Document = {"host_refs": list(rule.host_refs), "must": rule.must} if isinstance(rule, HostRule) else {}
+        more: Document = {}
+        if isinstance(rule, HostRule):
+            leaving = [str(key) for key in rule.leaving]
+            more = {"host_refs": list(rule.host_refs), "must": rule.must, "beside": rule.beside, "leaving": leaving}
         self._way.ask("rule", name=rule.name, vm_keys=[str(key) for key in rule.vm_keys], **more)
 
     def ensure_no_rule(self, name: str) -> None:

@@ -108,10 +108,16 @@ class Places:
     # --- rules -----------------------------------------------------------------------------------------------------
 
     def rule(
-        self, name: str, vm_keys: Iterable[str], host_refs: Iterable[str] | None = None, must: bool = True
-    ) -> Document:
-        """The VMs of these keys that are there stay apart, a rule of fewer than two is none; or on these hosts."""
-        there = sorted({key for key in vm_keys if key in self._state.keys})
+        self, name: str, vm_keys: Iterable[str], host_refs: Iterable[str] | None = None, must: bool = True,
+        beside: bool = False, leaving: Iterable[str] = (),
+    ) -> Document:  # fmt: skip
+        """The VMs of these keys that are there stay apart, a rule of fewer than two is none; or on these hosts.
+
+        `beside`: those that are in the rule already stay in it, but for `leaving`.
+        """
+        known_rule = self._state.rules.get(name)
+        also = set(known_rule.vm_keys) - set(leaving) if beside and known_rule is not None else set()
+        there = sorted({key for key in also | set(vm_keys) if key in self._state.keys})
         hosts = sorted(known(self._state.hosts, ref, "host").ref for ref in host_refs or ())
         if len(there) < (2 if host_refs is None else 1):
             return self.no_rule(name)

@@ -58,3 +58,20 @@ def test_a_rule_says_only_who_still_stands(room, driver, told):
     (one,) = told(rule.name)
     assert set(one.vm_keys) == set(keys[1:])
     driver.ensure_no_rule(rule.name)
+
+
+def test_who_joins_a_host_rule_leaves_the_others_in_it(site, room, driver, connect, told):
+    first, second, third = sorted(room.vm().key for _ in range(3))
+    rule = HostRule(f"facet-{uuid4()}", (first,), (room.host.ref,), beside=True)
+    driver.ensure_rule(rule)
+    driver.ensure_rule(replace(rule, vm_keys=(second, third)))
+    assert told(rule.name)[0].vm_keys == (first, second, third)
+    writes = site.by_hand.writes()
+    connect().ensure_rule(replace(rule, vm_keys=(third,)))
+    assert site.by_hand.writes() == writes
+    driver.ensure_rule(replace(rule, vm_keys=(), leaving=(second,)))
+    assert told(rule.name)[0].vm_keys == (first, third)
+    room.remove([first])
+    assert told(rule.name)[0].vm_keys == (third,)
+    driver.ensure_no_rule(rule.name)
+    assert told(rule.name) == []

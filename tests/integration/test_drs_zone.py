@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from facet.operations.models import Event
-from infra.models import Host, HostKind
-from scheduler.models import Allocation
+from infra import outside
+from infra.models import Host, HostKind, Site
+from scheduler.models import Allocation, ResourcePool
 from tests import factories, ground, strangers, work
 from tests.factories import as_system
 
-from .test_vms import ask, deleted, shown
+from .test_vms import ask, delete, deleted, shown
 
 
 @pytest.fixture
@@ -186,3 +189,38 @@ def test_what_others_run_there_takes_room_of_the_bin_and_is_adopted_within_it(la
         assert vm["host"] == Host.objects.get(ref=stranger.host_ref).name
     assert land.it.post(f"vms/{stranger.key}/release").status == 200
     assert counted() == ((1, 0), (1, 0))
+
+
+def test_a_part_of_a_vsphere_cluster_keeps_its_vms_on_its_own_hosts(tmp_path):
+    with ground.simulated(tmp_path, zones=0) as land:
+        with as_system():
+            names = list(Host.objects.filter(vsphere_cluster="rack-1").order_by("name").values_list("name", flat=True))
+        part = {"selector": {"hosts": names[:2]}, "placement": "drs"}
+        land.zones.append(ground.carve(land.it, land.site_id, land.site, 1, **part))
+        body = {"zone": "az1", "model": "on-demand", "limit": ground.POOL}
+        work.succeed(land.it, land.it.post(f"tenants/{land.office.tenant.id}/pools", body))
+        some = [ask(land, f"db-{number}") for number in range(4)]
+        for asked in some:
+            work.succeed(land.editor, asked)
+        land.sync()
+        assert {shown(land, asked)["host"] for asked in some} <= set(names[:2])
+        (rule,) = rules_of(land)
+        assert set(rule.vm_keys) == {UUID(asked["vm"]["id"]) for asked in some}
+        with as_system():
+            assert set(rule.host_refs) == set(Host.objects.filter(bin__isnull=False).values_list("ref", flat=True))
+        for asked in some:
+            work.succeed(land.editor, delete(land, asked))
+        work.succeed(land.it, land.it.delete(f"pools/{pool_id()}"))
+        work.succeed(land.it, land.it.delete(f"zones/{the_bin().zone_id}"))
+        assert rules_of(land) == []
+
+
+def rules_of(land):
+    with as_system():
+        driver = outside.driver_of(Site.objects.get(pk=land.site_id))
+    return [rule for rule in driver.rules() if rule.kind == "hosts"]
+
+
+def pool_id():
+    with as_system():
+        return ResourcePool.objects.get(deleted_at=None).id

@@ -102,12 +102,17 @@ class AntiAffinityRule:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """Keep these VMs on these hosts. `must` binds restarts by HA too; else it is preferred."""
+    """Keep these VMs on these hosts. `must` binds restarts by HA too; else it is preferred.
+
+    `beside`: those that are in it already stay in it, but for `leaving`.
+    """
 
     name: str
     vm_keys: tuple[UUID, ...]
     host_refs: tuple[str, ...]
     must: bool = True
+    beside: bool = False
+    leaving: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

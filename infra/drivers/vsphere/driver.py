@@ -119,9 +119,12 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
         return vms.ensure_no_vms(self._finder, keys)
 
     def ensure_rule(self, rule: AntiAffinityRule | HostRule) -> None:
-        machines = list(self._finder.find(rule.vm_keys).values())
+        leaving = rule.leaving if isinstance(rule, HostRule) else ()
+        found = self._finder.find([*rule.vm_keys, *leaving])
+        machines = [machine for key, machine in found.items() if key not in leaving]
         if isinstance(rule, HostRule):
-            rules.ensure_host_rule(self._session, rule, machines)
+            gone = [machine for key, machine in found.items() if key in leaving]
+            rules.ensure_host_rule(self._session, rule, machines, gone)
         else:
             rules.ensure_rule(self._session, rule, machines)
 

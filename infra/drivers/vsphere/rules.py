@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -41,16 +41,18 @@ def ensure_rule(session: Session, rule: AntiAffinityRule, machines: list[Machine
             _write(session, cluster, rule.name, members[id] if len(members[id]) > 1 else [])
 
 
-def ensure_host_rule(session: Session, rule: HostRule, machines: list[Machine]) -> None:
+def ensure_host_rule(session: Session, rule: HostRule, machines: list[Machine], leaving: list[Machine]) -> None:
     """In each vSphere cluster where some of the VMs stand, and some of the hosts are."""
-    clusters, members = _standing(session, machines)
+    clusters, members = _standing(session, machines + leaving)
+    going = {machine.obj._moId for machine in leaving}
     hosts: dict[str, list[Any]] = defaultdict(list)
     wanted = [session.object(vim.HostSystem, ref) for ref in rule.host_refs]
     for ref, found in properties.read(session, wanted, ("parent",)).items():
         hosts[found.get("parent")._moId].append(session.object(vim.HostSystem, ref))
     for id, cluster in clusters.items():
         with _alone(session, cluster):
-            _tie(session, cluster, rule, members[id], hosts[id])
+            staying = [vm for vm in members[id] if vm._moId not in going]
+            _tie(session, cluster, rule, staying, hosts[id], going)
 
 
 def rules(session: Session) -> tuple[RuleFacts, ...]:
@@ -107,13 +109,21 @@ def ensure_no_rule(session: Session, name: str) -> None:
             _untie(session, one.obj, name)
 
 
-def _tie(session: Session, cluster: Any, rule: HostRule, members: list[Any], hosts: list[Any]) -> None:
+def _tie(
+    session: Session, cluster: Any, rule: HostRule, members: list[Any], hosts: list[Any], going: Collection[str]
+) -> None:
     """Groups first: a rule whose groups are not there is refused."""
     found = properties.read(session, [cluster], ("configurationEx",)).get(cluster._moId)
     if found is None:
         return
     config = found.get("configurationEx")
     groups = {group.name: group for group in config.group}
+    if rule.beside:
+        known_ids = {vm._moId for vm in members} | set(going)
+        there = groups.get(rule.name + VMS)
+        members = [*members, *(vm for vm in (there.vm if there else ()) if vm._moId not in known_ids)]
+        if not members and there is None:
+            return
     wanted = [
         vim.cluster.VmGroup(name=rule.name + VMS, userCreated=True, vm=members),
         vim.cluster.HostGroup(name=rule.name + HOSTS, userCreated=True, host=hosts),

@@ -24,7 +24,7 @@ from infra.models import HostKind, Site
 from scheduler import ledger
 from scheduler.models import Allocation, ResourcePool
 
-from . import nics, sightings
+from . import hostrules, nics, sightings
 from .models import VM, VmPhase
 from .snapshots import marks
 
@@ -235,6 +235,7 @@ def boot(turn: Turn, driver: base.Driver, user_data: Mapping[UUID, str]) -> None
     turn.renew()
     given = driver.ensure_boot_data(dict(user_data))
     right = [key for key, error in given.items() if error is None or error.code == "already_booted"]
+    hostrules.keep(turn, driver, right)
     turn.renew()
     outcomes = driver.ensure_power(dict.fromkeys(right, base.Power.ON)) if right else {}
     refused = {key: error for key, error in _refused(given).items() if key not in right}

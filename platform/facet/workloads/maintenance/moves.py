@@ -19,7 +19,7 @@ from scheduler import moves
 from scheduler.models import Move, MovePhase
 from tenants.models import Project
 
-from .. import folders, machines, sightings
+from .. import folders, hostrules, machines, sightings
 from ..models import VM, VmPhase
 from .scene import Scene
 
@@ -47,6 +47,11 @@ def settle(scene: Scene) -> None:
         }
         _arrive(scene, arrived, seen)
         _undo(scene, [one for one in part if one.id in failed], failed)
+        hostrules.keep(scene.turn, scene.driver, [one.holder for one in part if _crosses(one)])
+
+
+def _crosses(move: Move) -> bool:
+    return bool(move.zone_id != move.source.zone_id)
 
 
 def _stands_there(move: Move, facts: base.VmFacts | None) -> bool:
@@ -140,6 +145,8 @@ def send(scene: Scene) -> None:
 
 
 def _carry_out(scene: Scene, specs: Sequence[base.MoveSpec], sent: Mapping[UUID, Move]) -> None:
+    crossing = {spec.key: sent[spec.key].source.zone_id for spec in specs if _crosses(sent[spec.key])}
+    hostrules.let_go(scene.turn, scene.driver, crossing)
     scene.turn.renew()
     outcomes = scene.driver.ensure_moved(specs)
     with scene.turn.transaction():
