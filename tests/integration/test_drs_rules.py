@@ -84,3 +84,15 @@ def test_rules_are_there_before_power_on_and_go_with_the_cluster(land):
 
     work.succeed(land.editor, land.editor.delete(f"clusters/{asked['cluster']['id']}"))
     assert (rules(land), powers(land)) == ((), set())
+
+
+def test_a_pool_whose_workers_must_stay_apart_has_a_rule_of_its_own(land):
+    apart = {"name": "db", "size": 2, "placement": {"anti_affinity": "required"}}
+    asked = land.cluster(control_planes={"count": 1}, node_pools=[apart, {"name": "workers", "size": 2}])
+    work.until(lambda: any(rule.kind == "apart" for rule in rules(land)))
+    (rule,) = rules(land)
+    with as_system():
+        nodes = VM.objects.filter(owner_id=asked["cluster"]["id"], node__pool__name="db")
+        assert set(rule.vm_keys) == set(nodes.values_list("id", flat=True))
+    work.succeed(land.editor, land.editor.delete(f"clusters/{asked['cluster']['id']}"))
+    assert rules(land) == ()

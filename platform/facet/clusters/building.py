@@ -11,9 +11,10 @@ from facet.rest.access import SYSTEM
 from facet.workloads import folders, machines
 from facet.workloads.models import VmPhase
 from infra.drivers import base
+from scheduler.core.ask import Apart
 
-from . import facts
-from .models import GONE_PHASES, JOINED_PHASES, Cluster, Node, NodePhase
+from . import facts, rules
+from .models import GONE_PHASES, JOINED_PHASES, Cluster, Node, NodePhase, NodePool
 from .scene import Scene
 
 UNBUILT = (VmPhase.PENDING, VmPhase.CLONING)
@@ -120,14 +121,24 @@ def power(scene: Scene) -> Outcome | None:
 
 
 def keep_apart(scene: Scene) -> Outcome | None:
-    """One rule over all control planes, at the site before the first of them is powered on."""
-    planes = scene.control_planes
-    if len(planes) > 1 and any(plane.vm.phase == VmPhase.BUILT for plane in planes):
-        scene.turn.renew()
-        keys = tuple(sorted(plane.vm_id for plane in planes))
-        scene.driver.ensure_rule(base.AntiAffinityRule(rule_name(scene.cluster), keys))
+    """A rule over all control planes, and one over each pool that must stay apart: before they are powered on."""
+    groups: dict[str, list[Node]] = {"control-planes": scene.control_planes}
+    for node in scene.workers:
+        if node.pool is not None and rules.of_pool(node.pool)["anti_affinity"] == Apart.REQUIRED:
+            groups.setdefault(str(node.pool_id), []).append(node)
+    for group, nodes in groups.items():
+        if len(nodes) > 1 and any(node.vm.phase == VmPhase.BUILT for node in nodes):
+            scene.turn.renew()
+            keys = tuple(sorted(node.vm_id for node in nodes))
+            scene.driver.ensure_rule(base.AntiAffinityRule(_rule_name(scene.cluster, group), keys))
     return None
 
 
-def rule_name(cluster: Cluster) -> str:
-    return f"facet-{cluster.id}-control-planes"
+def rule_names(cluster: Cluster) -> list[str]:
+    """Of all rules that it may have at its site. In a context."""
+    pools = NodePool.objects.filter(cluster=cluster).order_by("id").values_list("id", flat=True)
+    return [_rule_name(cluster, group) for group in ("control-planes", *map(str, pools))]
+
+
+def _rule_name(cluster: Cluster, group: str) -> str:
+    return f"facet-{cluster.id}-{group}"

@@ -14,7 +14,7 @@ from infra import endpoints
 from scheduler import ledger
 
 from . import progress, services
-from .building import rule_name
+from .building import rule_names
 from .models import CLUSTER_KIND, Cluster, Node, NodePhase
 from .scene import Scene
 
@@ -30,8 +30,11 @@ def remove(scene: Scene) -> Outcome:
         outcome = _remove_machines(scene, left)
         if outcome is not None:
             return outcome
-    scene.turn.renew()
-    scene.driver.ensure_no_rule(rule_name(scene.cluster))
+    with scene.turn.reading():
+        names = rule_names(scene.cluster)
+    for name in names:
+        scene.turn.renew()
+        scene.driver.ensure_no_rule(name)
     folders.tidy(
         scene.turn, scene.driver, project_id=scene.cluster.project_id, zone_ids=[zone.id for zone in scene.zones]
     )
