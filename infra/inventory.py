@@ -43,6 +43,7 @@ def _template(fact: TemplateFacts) -> dict[str, Any]:
         "memory_mib": fact.memory_mib,
         "disk_gib": fact.disk_gib,
         "is_template": fact.is_template,
+        "kind": fact.kind,
         "datastore_refs": list(fact.datastore_refs),
     }
 

@@ -24,6 +24,7 @@ from .drivers import base
 from .models import Datastore, HostState, Image, ImageReplica, ReplicaPhase, Template, Zone, ZonePhase
 
 KIND = "image-replica"
+LIBRARY_ITEM = "library-item"
 CREATE, DELETE = "image-replica.create", "image-replica.delete"
 SOON_S, LATER_S = 1.0, 30.0
 MOST_FAILURES = 3
@@ -47,7 +48,9 @@ def plan(site_id: UUID, zones: Collection[UUID] | None = None) -> None:
 
 
 def lacks(template: Template, reached: Collection[frozenset[str]]) -> bool:
-    """Whether some host reaches none of the datastores that the template lies on."""
+    """Whether some host reaches none of the datastores that the template lies on; of a library item always."""
+    if template.kind == LIBRARY_ITEM:
+        return True
     return bool(template.datastore_refs) and any(not refs & set(template.datastore_refs) for refs in reached)
 
 
@@ -73,6 +76,20 @@ def refs(pairs: Collection[tuple[UUID | None, UUID]]) -> dict[tuple[UUID | None,
     """(image, zone) -> the copy to clone from, where the zone has one that is ready."""
     ready = ImageReplica.objects.filter(phase=ReplicaPhase.READY, image_id__in={image for image, _ in pairs if image})
     return {(image, zone): ref for image, zone, ref in ready.values_list("image_id", "zone_id", "ref")}
+
+
+def awaited(pairs: Collection[tuple[UUID | None, UUID]]) -> dict[tuple[UUID | None, UUID], str]:
+    """(image, zone) -> what is waited for, where the image is an item of a content library with no copy there yet."""
+    items = Image.objects.filter(pk__in={image for image, _ in pairs if image}, template__kind=LIBRARY_ITEM)
+    names = dict(items.values_list("id", "name"))
+    copies = {(one.image_id, one.zone_id): one for one in ImageReplica.objects.filter(image__in=names)}
+    found = {}
+    for pair in pairs:
+        copy = copies.get(pair)
+        if pair[0] in names and (copy is None or copy.phase != ReplicaPhase.READY):
+            why = (copy.reason or {}).get("sentence", "") if copy is not None else ""
+            found[pair] = f"Image {names[pair[0]]} becomes a template of the zone first. {why}".rstrip()
+    return found
 
 
 # --- asked for by people -------------------------------------------------------------------------------------------

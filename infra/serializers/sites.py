@@ -130,4 +130,4 @@ class NetworkSerializer(serializers.ModelSerializer):
 class TemplateSerializer(serializers.ModelSerializer):
     class Meta:
         model = Template
-        fields = ["id", "ref", "name", "path", "vcpu", "memory_mib", "disk_gib", "is_template", "present"]
+        fields = ["id", "ref", "name", "path", "vcpu", "memory_mib", "disk_gib", "is_template", "kind", "present"]

@@ -50,15 +50,18 @@ def policy(one: Policy) -> dict[str, Any]:
 
 
 def template(state: State, one: Template | Vm) -> dict[str, Any]:
-    """Anything that is not Facet's own can be cloned."""
+    """Anything that is not Facet's own can be cloned, or copied where it is an item of a content library."""
+    library = one.library if isinstance(one, Template) else ""
+    above = f"/content-library/{library}" if library else path(state, state.folders[one.folder])
     return {
         "ref": one.ref,
         "name": one.name,
-        "path": f"{path(state, state.folders[one.folder])}/{one.name}",
+        "path": f"{above}/{one.name}",
+        "kind": "library-item" if library else "template",
         "vcpu": one.vcpu,
         "memory_mib": one.memory_mib,
         "disk_gib": one.disk_gib,
-        "datastore_refs": [one.datastore],
+        "datastore_refs": [] if library else [one.datastore],
         "is_template": isinstance(one, Template),
     }
 

@@ -89,14 +89,14 @@ class Hand:
             self._state.put(store)
         return {}
 
-    def template(self, name: str, disk_gib: int, version: str = "") -> Document:
-        """Another template beside the others; its ref."""
+    def template(self, name: str, disk_gib: int, version: str = "", library: str = "") -> Document:
+        """Another template beside the others, or an item of a content library; its ref."""
         state = self._state
         like = next(iter(state.templates.values()))
         with state.writing(by_call=True):
             made = Template(
                 state.new_ref("vm"), name, like.folder, like.vcpu, like.memory_mib, int(disk_gib), like.datastore,
-                version,
+                version, library=library,
             )  # fmt: skip
             state.put(made)
         return {"ref": made.ref}

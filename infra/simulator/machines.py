@@ -114,6 +114,8 @@ class Machines(Acts):
         found = self._state.templates.get(ref) or self._state.vms.get(ref)
         if found is None or (isinstance(found, Vm) and found.making):
             raise Refused(f"The datacenter does not know the template {ref}.", code="not_found")
+        if isinstance(found, Template) and found.library:
+            raise Refused(f"{found.name} is an item of a content library: it becomes a template first.", code="invalid")
         return found
 
     def _duplicate(self, name: str, holder: str) -> Document:

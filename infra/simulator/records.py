@@ -99,6 +99,7 @@ class Template:
     datastore: str
     version: str = ""
     key: str = ""  # of who made it, as a copy of another; offered to nobody else
+    library: str = ""  # the content library that it is an item of: copied first, and never cloned from
 
 
 @dataclass

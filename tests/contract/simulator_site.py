@@ -86,6 +86,13 @@ class Simulator:
     def snapshot(self, key: UUID, name: str) -> None:
         self.hand("snapshot-vm", key=str(key), name=name)
 
+    def library_item(self, name: str, library: str = "golden") -> str:
+        """An item of a content library; its ref."""
+        like = self._post("v1/inventory", {})["templates"][0]
+        return str(
+            self.hand("template", name=name, disk_gib=like["disk_gib"], version="v1.34.2", library=library)["ref"]
+        )
+
     def fail_image(self, name: str) -> None:
         self.inject("image", "error", match=name, code="no_space", reason="The datastore is full.")
 

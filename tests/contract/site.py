@@ -40,6 +40,9 @@ class ByHand(Protocol):
     def snapshot(self, key: UUID, name: str) -> None:
         """A snapshot of somebody else's."""
 
+    def library_item(self, name: str, library: str = "golden") -> str:
+        """An item of a content library; its ref."""
+
     def fail_image(self, name: str) -> None:
         """The next copy of a template to this name finds no room on its datastore, once."""
 

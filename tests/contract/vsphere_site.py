@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import VmomiSupport, vim
@@ -87,6 +88,32 @@ class VcenterByHand:
     def snapshot(self, key: UUID, name: str) -> None:
         task = self._vm(key).CreateSnapshot_Task(name=name, description="by hand", memory=False, quiesce=False)
         WaitForTask(task, self.si)
+
+    def library_item(self, name: str, library: str = "golden") -> str:
+        """vcsim keeps libraries and items; what is deployed of one is our front end's (tests/vcsim/library.go)."""
+        with self.rest() as rest:
+            path = "/rest/com/vmware/content/local-library"
+            store = self.content.rootFolder.childEntity[0].datastore[0]._moId
+            backing = {"type": "DATASTORE", "datastore_id": store}
+            wanted = {"name": library, "type": "LOCAL", "storage_backings": [backing]}
+            known = {
+                id: rest.get(f"{path}/id:{id}").json()["value"]["name"] for id in rest.get(path).json()["value"] or ()
+            }
+            ids = [id for id, called in known.items() if called == library]
+            id = ids[0] if ids else rest.post(path, json={"create_spec": wanted}).raise_for_status().json()["value"]
+            item = {"library_id": id, "name": name, "type": "ovf"}
+            made = rest.post("/rest/com/vmware/content/library/item", json={"create_spec": item}).raise_for_status()
+            return f"library-item:{made.json()['value']}"
+
+    @contextmanager
+    def rest(self) -> Iterator[httpx.Client]:
+        """A session at vCenter's REST services."""
+        context = ssl.create_default_context(cadata=self.program.ca_pem)
+        with httpx.Client(base_url=f"https://{self.program.address}", verify=context) as client:
+            who = (self.program.username, self.program.password)
+            token = client.post("/rest/com/vmware/cis/session", auth=who).raise_for_status().json()["value"]
+            client.headers["vmware-api-session-id"] = token
+            yield client
 
     def fail_image(self, name: str) -> None:
         self.program.inject("CloneVM_Task", "NoDiskSpace", kind="task", match=name)

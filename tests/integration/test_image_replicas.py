@@ -12,7 +12,7 @@ from tests import ground, work
 from tests.factories import as_system
 
 from .test_clusters import at_site
-from .test_vms import ask, at_once, deleted, killed_at
+from .test_vms import ask, at_once, deleted, killed_at, reason
 
 
 @pytest.fixture
@@ -148,3 +148,50 @@ def test_it_goes_with_its_image_and_with_its_zone(land):
     with as_system():
         assert not Wakeup.objects.filter(kind="image-replica").exists()
     assert at_site(land) == []
+
+
+def golden(land, **more):
+    """An image of an item of a content library: the answer."""
+    land.site.by_hand.library_item("kube-golden")
+    land.sync()
+    told = land.it.get(f"sites/{land.site_id}/templates?name=kube-golden")["items"]
+    assert [(one["kind"], one["path"]) for one in told] == [("library-item", "/content-library/golden/kube-golden")]
+    body = {"name": "golden", "site": "dc1", "template": "kube-golden", "version": "v1.34.2", **more}
+    return land.it.post("images", body)
+
+
+def test_an_image_is_copied_to_a_zone_that_lacks_it(land):
+    """Which is every zone, where it is an item of a content library: it is a template there before it is needed."""
+    made = golden(land)
+    assert made.status == 201
+    copies = f"images/{made['id']}/replicas"
+    work.until(lambda: {one["phase"] for one in land.it.get(copies)["items"]} == {"ready"})
+    assert {one["zone"]["name"] for one in land.it.get(copies)["items"]} == {"az1", "az2"}
+    before = calls(land).get("image", 0)
+    for number, zone in enumerate(land.zones):
+        asked = ask(land, f"db-{number}", zones=[zone], image="golden")
+        work.succeed(land.editor, asked)
+        work.succeed(land.editor, land.editor.delete(f"vms/{asked['vm']['id']}"))
+    assert calls(land).get("image", 0) == before
+    assert at_site(land) == []
+
+
+def test_a_vm_of_a_library_item_waits_for_its_template(land):
+    land.site.by_hand.inject("image", "error", times=-1, code="not_ready", reason="The library is busy.")
+    golden(land)
+    asked = ask(land, image="golden")
+    work.until(lambda: reason(land, asked) == "image_not_ready")
+    assert at_site(land) == []
+    land.site.by_hand.hand("clear-faults")
+    work.succeed(land.editor, asked)
+
+
+def test_a_cluster_of_a_library_item_waits_for_its_template(land):
+    land.site.by_hand.inject("image", "error", times=-1, code="not_ready", reason="The library is busy.")
+    assert golden(land, framework="kubernetes", version="v1.35.1").status == 201
+    asked = land.cluster(version="v1.35.1", node_pools=[])
+    about = f"clusters/{asked['cluster']['id']}"
+    work.until(lambda: (land.editor.get(about)["reason"] or {}).get("code") == "image_not_ready")
+    assert at_site(land) == []
+    land.site.by_hand.hand("clear-faults")
+    work.succeed(land.editor, asked)

@@ -75,6 +75,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.policyService(w, r)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, "/rest/") {
+		f.rest(w, r)
+		return
+	}
 	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") {
 		f.inner.ServeHTTP(w, r)
 		return

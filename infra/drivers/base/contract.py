@@ -130,7 +130,7 @@ class Compute(Protocol):
         """Every rule of this installation."""
 
     def missing_privileges(self) -> Mapping[str, tuple[str, ...]]:
-        """layer ("compute" | "network" | "storage") -> privileges that the user lacks; empty where none."""
+        """layer ("compute" | "network" | "storage" | "library") -> privileges that the user lacks; empty where none."""
 
     def console_log(self, key: UUID) -> str:
         """The guest's console, newest last. Refused `no_console` where the layer keeps none."""

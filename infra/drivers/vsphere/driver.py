@@ -31,6 +31,7 @@ from .disks import Disks
 from .finding import Finder
 from .images import Images
 from .inventory import Look
+from .library import Library
 from .lifecycle import Lifecycle
 from .networks import Networks
 from .policies import Policies
@@ -49,6 +50,7 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
     def __init__(self, connection: Connection) -> None:
         self._session = Session(connection)
         self._finder = Finder(self._session)
+        self._library = Library(connection)
         self._disks = Disks(self._finder)
         self._watch = Watch(self._session)
         self._digests = Digests(self._session)
@@ -72,7 +74,7 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
             hosts=look.hosts(),
             datastores=look.datastores(),
             networks=look.networks(),
-            templates=look.templates(),
+            templates=(*look.templates(), *self._library.items()),
             vms=look.vms(),
             cursor=cursor,
             simulated=self._is_simulated(),
@@ -143,6 +145,7 @@ class VsphereDriver(Lifecycle, Snapshots, Images, Networks, Policies, Volumes, P
     def close(self) -> None:
         self._watch.close()
         self._finder.close()
+        self._library.close()
         self._session.close()
 
     def _is_simulated(self) -> bool:

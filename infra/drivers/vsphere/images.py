@@ -1,6 +1,7 @@
 """Copies of templates where others can be cloned from them: VMs under a key of ours, marked as templates at the end.
 
-The key travels in the call that makes the copy, as a VM's does, and the name in its folder guards one in flight.
+The key travels in the call that makes the copy, as a VM's does, and the name in its folder guards one in flight. An
+item of a content library is deployed first, which no key travels with: it is found by its name, and given the key then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..base import GoneOutcome, ImageOutcome, ImageSpec, NotReady, Refused, Temp
 from ..extraconfig import KEY
 from . import properties, shape
 from .finding import Named
+from .library import REF
 from .machine import VM_PROPERTIES, Machine
 from .parts import Parts
 from .rounds import Decision, LookAgain, Settled, Started, carry
@@ -27,12 +29,15 @@ class Images(Parts):
     def ensure_images(self, specs: Sequence[ImageSpec]) -> Mapping[UUID, ImageOutcome]:
         by_key = {spec.key: spec for spec in specs}
         names = self._finder.names({spec.folder_ref for spec in specs})
-        session = self._session
+        session, library = self._session, self._library
 
         def decide(key: UUID, machine: Machine | None) -> Decision:
             spec = by_key[key]
             if machine is None:
-                return Started(_copy(session, spec, names.get((spec.folder_ref, spec.name))), "copy image")
+                holder = names.get((spec.folder_ref, spec.name))
+                if spec.template_ref.startswith(REF):
+                    return Started(_mark(session, spec, holder.id if holder else library.deploy(spec)), "deploy image")
+                return Started(_copy(session, spec, holder), "copy image")
             if machine.template:
                 return Settled(_facts(machine))
             if spec.datastore_ref not in machine.datastores:
@@ -82,6 +87,17 @@ def _copy(session: Session, spec: ImageSpec, holder: Named | None) -> Any:
         if refused.code == "name_taken":
             raise NotReady(f"{spec.name} appeared meanwhile: look again.") from refused
         raise
+
+
+def _mark(session: Session, spec: ImageSpec, ref: str) -> Any:
+    """Give what was deployed our key. It was found by the name that the request gave it, which holds that key's end."""
+    vm: Any = session.object(vim.VirtualMachine, ref)
+    found = properties.read(session, [vm], VM_PROPERTIES).get(ref)
+    machine = Machine.of(found) if found is not None else None
+    if machine is None or machine.witness:
+        raise Refused(f"Another VM in the folder is named {spec.name}.", code="name_taken")
+    ours = vim.vm.ConfigSpec(instanceUuid=str(spec.key), extraConfig=shape.extra_config({KEY: str(spec.key)}))
+    return session.call(vm.ReconfigVM_Task, spec=ours)
 
 
 def _facts(machine: Machine) -> TemplateFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .finding import Finder
+from .library import Library
 from .session import Session
 
 
@@ -11,3 +12,4 @@ class Parts:
 
     _session: Session
     _finder: Finder
+    _library: Library

@@ -58,7 +58,10 @@ STORAGE = {
     "VirtualMachine.Config.AddExistingDisk": "a volume is attached to a VM",
     "StorageProfile.View": "storage policies, and which datastores satisfy them",
 }
-LAYERS: Mapping[str, Mapping[str, str]] = {"compute": COMPUTE, "network": NETWORK, "storage": STORAGE}
+LIBRARY = {"VApp.Import": "items of content libraries become templates; the user also reads the libraries (globally)"}
+LAYERS: Mapping[str, Mapping[str, str]] = {
+    "compute": COMPUTE, "network": NETWORK, "storage": STORAGE, "library": LIBRARY,
+}  # fmt: skip
 ROOT = frozenset({"StorageProfile.View"})
 
 

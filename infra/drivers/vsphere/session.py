@@ -89,7 +89,7 @@ class Session:
                 path=path,
                 version=version,
                 poolSize=1,
-                sslContext=_context(self.connection.ca_pem),
+                sslContext=context_of(self.connection.ca_pem),
                 httpConnectionTimeout=self.connection.call_timeout_s,
                 requestContext={"vcSessionCookie": cookie.partition("=")[2].partition(";")[0].strip('"')},
             )
@@ -158,7 +158,7 @@ class Session:
         if there.scheme != "https" or not there.hostname:
             raise Refused("The endpoint of a vCenter is https://<name>/sdk.", code="invalid")
         host, port, path = there.hostname, there.port or 443, there.path.rstrip("/") or "/sdk"
-        context = _context(self.connection.ca_pem)
+        context = context_of(self.connection.ca_pem)
         timeout_s = self.connection.call_timeout_s
         version = _version(host, port, path, context, timeout_s)
 
@@ -213,7 +213,7 @@ def ref_of(obj: Any, kind: Any) -> str:
     return str(obj._moId) if type(obj) is kind else f"{wire_name(obj)}:{obj._moId}"
 
 
-def _context(ca_pem: str) -> ssl.SSLContext:
+def context_of(ca_pem: str) -> ssl.SSLContext:
     """Always given to pyVmomi: without a context it does not verify localhost at all."""
     try:
         return ssl.create_default_context(cadata=ca_pem or None)

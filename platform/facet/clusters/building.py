@@ -101,6 +101,9 @@ def _make(scene: Scene, unbuilt: Sequence[Node]) -> None:
     if pools:
         why = (pools[0].reason or {}).get("sentence", "It is being made.")
         scene.wait("pool_not_ready", f"Pool {pools[0].name} does not stand at the site yet. {why}")
+    image = machines.awaited(scene.turn, vms)
+    if image is not None:
+        scene.wait("image_not_ready", image)
     with scene.turn.transaction():
         begun = Node.objects.filter(pk__in=[node.pk for node in unbuilt], phase=NodePhase.PENDING)
         begun.exclude(vm__phase=VmPhase.PENDING).update(phase=NodePhase.PROVISIONING)

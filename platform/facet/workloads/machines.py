@@ -139,6 +139,8 @@ def build(
     with turn.transaction():
         waiting = _locked(waiting)
         where = ledger.allocations([vm.id for vm in waiting])
+        lacking = replicas.awaited([(vm.image_id, vm.zone_id) for vm in waiting])
+        waiting = [vm for vm in waiting if (vm.image_id, vm.zone_id) not in lacking]
         standing = [vm for vm in waiting if vm.zone_id in folders and _pool_ref(where[vm.id]) is not None]
         most = turn.take_room(min(SLICE, len(standing)), budget=site.budget)
         unsent = {vm.id for vm in standing if vm.phase == VmPhase.PENDING}
@@ -154,6 +156,13 @@ def build(
             VM.objects.filter(pk__in=right, phase=VmPhase.CLONING).update(phase=VmPhase.BUILT, reason=None, failures=0)
             _count_failures(_refused(outcomes))
     return list({where[vm.id].pool_id: where[vm.id].pool for vm in waiting if vm not in standing}.values())
+
+
+def awaited(turn: Turn, vms: Sequence[VM]) -> str | None:
+    """What VMs that are not made yet wait for, beside their pools: an image that no template stands for yet."""
+    with turn.reading():
+        found = replicas.awaited([(vm.image_id, vm.zone_id) for vm in vms if vm.phase == VmPhase.PENDING])
+    return next(iter(found.values()), None)
 
 
 def _locked(waiting: Sequence[VM]) -> list[VM]:

@@ -141,6 +141,9 @@ def make(scene: Scene) -> Outcome | None:
     if pools and scene.vm.phase == VmPhase.PENDING:
         why = (pools[0].reason or {}).get("sentence", "It is being made.")
         return scene.wait("pool_not_ready", f"Pool {pools[0].name} does not stand at the site yet. {why}")
+    image = machines.awaited(scene.turn, [scene.vm])
+    if image is not None:
+        return scene.wait("image_not_ready", image)
     return None if scene.vm.phase == VmPhase.BUILT else Again(scene.pace_s)
 
 
