@@ -50,7 +50,12 @@ NETWORKS = [
     Column("vlan", "vlan"),
     Column("zone", lambda row: row.get("zones")),
 ]
-TEMPLATES = [Column("name", "name"), Column("guest", lambda row: row.get("guest") or row.get("guest_id"))]
+TEMPLATES = [
+    Column("name", "name"),
+    Column("kind", "kind"),
+    Column("disk", "disk_gib"),
+    Column("path", "path"),
+]
 
 
 class Driver(StrEnum):
