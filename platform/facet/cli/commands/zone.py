@@ -65,6 +65,7 @@ COLUMNS = [
     Column("site", "site"),
     Column("phase", "phase", state=True),
     Column("selector", _selector),
+    Column("placed by", "placement"),
     Column("datastores", "datastores"),
     Column("networks", "networks"),
     Column("endpoints", "endpoint_range"),
