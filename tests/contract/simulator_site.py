@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,27 +190,47 @@ def started(folder: Path, *flags: str) -> Iterator[Simulator]:
     """The program on this folder until the block ends; a second start goes on where the first was left or killed."""
     secret = folder / "password"
     secret.write_text(f"{PASSWORD}\n")
-    where = ("--home", str(folder / "simulator"), "--port", "0", "--network", network_of(folder))
-    command = [sys.executable, "-m", "facet.manage", "simulate", *where]
-    with (folder / "simulator.log").open("a") as log:
-        process = subprocess.Popen(
-            [*command, "--password-file", str(secret), *flags], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    assert process.stdout is not None
+    process, line = _start(folder, flags)
     try:
-        line = process.stdout.readline()
-        if "answers at" not in line:
-            raise RuntimeError(f"the simulator did not start: {line}{(folder / 'simulator.log').read_text()}")
         endpoint = line.split("answers at ")[1].split(",")[0]
         yield Simulator(endpoint, line.rsplit(" ", 1)[1].strip(), process)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        finally:
-            process.kill()
-            process.stdout.close()
+        _end(process)
+
+
+def _start(folder: Path, flags: Sequence[str]) -> tuple[subprocess.Popen[str], str]:
+    """The program, and the line that says where it answers. Where another test run on this machine has taken the
+    network of a first start in that moment, there is another network.
+    """
+    first = not (folder / "network").exists()
+    while True:
+        where = ("--home", str(folder / "simulator"), "--port", "0", "--network", network_of(folder))
+        command = [sys.executable, "-m", "facet.manage", "simulate", *where]
+        with (folder / "simulator.log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "--password-file", str(folder / "password"), *flags],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if "answers at" in line:
+            return process, line
+        _end(process)
+        said = (folder / "simulator.log").read_text()
+        if not (first and "is in use by another process" in said):
+            raise RuntimeError(f"the simulator did not start: {line}{said}")
+        (folder / "network").unlink()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    finally:
+        process.kill()
+        process.stdout.close()
 
 
 def site_of(simulator: Simulator) -> Site:
